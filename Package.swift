@@ -28,7 +28,9 @@ func room(
 let package = Package(
     name: "viaduct",
     targets: [
+        .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     ]
-        + room("Wire", [], exclude: ["vectors.py"]),
+        + room("Wire", [], exclude: ["vectors.py"])
+        + room("JSON", ["CJansson"]),
     swiftLanguageModes: [.v6]
 )
