@@ -31,6 +31,7 @@ let package = Package(
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     ]
         + room("Wire", [], exclude: ["vectors.py"])
-        + room("JSON", ["CJansson"]),
+        + room("JSON", ["CJansson"])
+        + room("API", ["Wire", "JSON"]),
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,169 @@
+// The OpenAPI 3.1 document, generated from `Operations.all` and the schemas they refer to. The order is
+// that of the declarations, so the committed file changes only where a declaration does.
+
+public import JSON
+import Wire
+
+public enum OpenAPI {
+    /// The document for a release of Viaduct.
+    public static func document(version: String) -> JSONObject {
+        [
+            "openapi": "3.1.0",
+            "info": .object([
+                "title": "Viaduct agent", "version": .string(version), "description": .string(introduction),
+            ]),
+            "servers": .array([
+                .object(["url": "http://127.0.0.1:8640", "description": "An agent with default settings."])
+            ]),
+            "tags": .array(tags),
+            "paths": .object(paths),
+            "components": .object([
+                "schemas": .object(schemas), "parameters": .object(parameters),
+                "responses": .object(refusals),
+            ]),
+        ]
+    }
+
+    private static let introduction = """
+        Bridges, ports and VXLAN tunnels of one host. PUT creates (201) or replaces (200) under a name you \
+        choose; a success means durable and in the datapath. Input is strict: an unknown field, a repeated \
+        key, a wrong type or a value out of range changes nothing and is answered with a Problem that \
+        points at every wrong field. A method a path does not have is answered 405 with Allow.
+        """
+
+    private static var tags: [JSONValue] {
+        var tags = Operations.kinds.map { (name: $0.plural, doc: "Operations on \($0.plural).") }
+        tags.append((name: Operation.serviceTag, doc: "About the agent itself."))
+        return tags.map { .object(["name": .string($0.name), "description": .string($0.doc)]) }
+    }
+
+    // MARK: - Paths
+
+    private static var paths: JSONObject {
+        var paths = JSONObject()
+        for operation in Operations.all {
+            var item: JSONObject = [:]
+            if case .object(let known)? = paths[operation.path] { item = known }
+            let parameters = parameterReferences(of: operation.path)
+            if item["parameters"] == nil, !parameters.isEmpty { item["parameters"] = .array(parameters) }
+            item[operation.method.rawValue.lowercased()] = .object(describe(operation))
+            paths[operation.path] = .object(item)
+        }
+        return paths
+    }
+
+    private static func describe(_ operation: Operation) -> JSONObject {
+        var object: JSONObject = [
+            "operationId": .string(operation.id.rawValue), "summary": .string(operation.summary),
+            "tags": .array([.string(operation.tag)]),
+        ]
+        if let request = operation.request {
+            object["requestBody"] = .object(["required": true, "content": .object(json(request))])
+        }
+        object["responses"] = .object(responses(of: operation))
+        return object
+    }
+
+    private static func responses(of operation: Operation) -> JSONObject {
+        var responses = JSONObject()
+        for answer in operation.answers {
+            var response: JSONObject = ["description": .string(answer.doc)]
+            switch answer.body {
+            case .empty: break
+            case .json(let reference): response["content"] = .object(json(reference))
+            case .anyJSON:
+                response["content"] = .object(["application/json": .object(["schema": ["type": "object"]])])
+            case .text(let mediaType):
+                response["content"] = .object([mediaType: .object(["schema": ["type": "string"]])])
+            }
+            responses["\(answer.status)"] = .object(response)
+        }
+        for refusal in refusals(of: operation) {
+            responses["\(refusal.status)"] = .object([
+                "$ref": .string("#/components/responses/\(refusal.name)")
+            ])
+        }
+        return responses
+    }
+
+    private static func json(_ reference: SchemaReference) -> JSONObject {
+        ["application/json": .object(["schema": .object(reference.reference)])]
+    }
+
+    // MARK: - Refusals
+
+    /// The codes of an operation that share a status: one response.
+    private struct Refusal: Hashable {
+        let status: Int
+        let codes: [ProblemCode]
+        var name: String { codes.map(\.rawValue).joined(separator: ".") }
+    }
+
+    private static func refusals(of operation: Operation) -> [Refusal] {
+        Set(operation.problems.map(\.status)).sorted().map { status in
+            Refusal(status: status, codes: operation.problems.filter { $0.status == status })
+        }
+    }
+
+    /// Every refusal that some operation answers, by status.
+    private static var refusals: JSONObject {
+        let ordered = Set(Operations.all.flatMap(refusals)).sorted {
+            ($0.status, $0.name) < ($1.status, $1.name)
+        }
+        let schema = SchemaReference(Problem.self).reference
+        var refusals = JSONObject()
+        for refusal in ordered {
+            let docs = refusal.codes.map { "`\($0.rawValue)`: \($0.doc)" }
+            refusals[refusal.name] = .object([
+                "description": .string(docs.joined(separator: " ")),
+                "content": .object([Problem.mediaType: .object(["schema": .object(schema)])]),
+            ])
+        }
+        return refusals
+    }
+
+    // MARK: - Components
+
+    private static func parameterReferences(of path: String) -> [JSONValue] {
+        Operations.kinds.filter { path.contains("{\($0.singular)}") }.map {
+            .object(["$ref": .string("#/components/parameters/\($0.singular)")])
+        }
+    }
+
+    private static var parameters: JSONObject {
+        var parameters = JSONObject()
+        for kind in Operations.kinds {
+            let schema =
+                switch kind.key {
+                case .name: Name.codec.jsonSchema
+                case .mac: Codec<MACAddress>.unicast.jsonSchema
+                }
+            parameters[kind.singular] = .object([
+                "name": .string(kind.singular), "in": "path", "required": true,
+                "description": .string("Which \(kind.singular)."), "schema": .object(schema),
+                "example": .string(kind.example),
+            ])
+        }
+        return parameters
+    }
+
+    /// Everything the operations refer to, and everything that refers to in turn, in order of mention.
+    private static var schemas: JSONObject {
+        var schemas = JSONObject()
+        func add(_ reference: SchemaReference) {
+            guard schemas[reference.name] == nil else { return }
+            var schema = reference.jsonSchema()
+            if let example = reference.example() { schema["examples"] = .array([example]) }
+            schemas[reference.name] = .object(schema)
+            for other in reference.references() { add(other) }
+        }
+        for operation in Operations.all {
+            if let request = operation.request { add(request) }
+            for answer in operation.answers {
+                if case .json(let reference) = answer.body { add(reference) }
+            }
+        }
+        add(SchemaReference(Problem.self))
+        return schemas
+    }
+}

@@ -1,0 +1,97 @@
+// Every reason an agent gives for refusing a request: a closed set with one HTTP status each. Scripts match
+// on the code, people read the title and the detail. A new code is a new case here and nothing else.
+
+import JSON
+
+public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
+    case malformedRequest = "malformed_request"
+    case malformedJSON = "malformed_json"
+    case notFound = "not_found"
+    case methodNotAllowed = "method_not_allowed"
+    case notAcceptable = "not_acceptable"
+    case conflict
+    case limitExceeded = "limit_exceeded"
+    case bodyTooLarge = "body_too_large"
+    case uriTooLong = "uri_too_long"
+    case unsupportedMediaType = "unsupported_media_type"
+    case invalidResource = "invalid_resource"
+    case `internal`
+    case kernelRefused = "kernel_refused"
+    case storageFailed = "storage_failed"
+    case unavailable
+    case timeout
+    case storageFull = "storage_full"
+
+    /// The HTTP status it is answered with (RFC 9110 §15; 507 is RFC 4918 §11.5).
+    public var status: Int {
+        switch self {
+        case .malformedRequest, .malformedJSON: 400
+        case .notFound: 404
+        case .methodNotAllowed: 405
+        case .notAcceptable: 406
+        case .conflict, .limitExceeded: 409
+        case .bodyTooLarge: 413
+        case .uriTooLong: 414
+        case .unsupportedMediaType: 415
+        case .invalidResource: 422
+        case .internal, .kernelRefused, .storageFailed: 500
+        case .unavailable: 503
+        case .timeout: 504
+        case .storageFull: 507
+        }
+    }
+
+    /// The same for every problem of the code (RFC 9457 §3.1.3).
+    public var title: String {
+        switch self {
+        case .malformedRequest: "The request is malformed"
+        case .malformedJSON: "The body is not JSON"
+        case .notFound: "Not found"
+        case .methodNotAllowed: "Method not allowed"
+        case .notAcceptable: "Not acceptable"
+        case .conflict: "Conflict with another resource"
+        case .limitExceeded: "Limit reached"
+        case .bodyTooLarge: "The body is too large"
+        case .uriTooLong: "The URI is too long"
+        case .unsupportedMediaType: "Unsupported media type"
+        case .invalidResource: "The resource is invalid"
+        case .internal: "Internal error"
+        case .kernelRefused: "The kernel refused"
+        case .storageFailed: "The state could not be stored"
+        case .unavailable: "Unavailable"
+        case .timeout: "Timed out"
+        case .storageFull: "No space for the state"
+        }
+    }
+
+    /// What happened and what to do about it; state is unchanged unless it says otherwise.
+    public var doc: String {
+        switch self {
+        case .malformedRequest:
+            "The path, a query parameter or a header cannot be understood. The detail says which; mend it."
+        case .malformedJSON:
+            "The body breaks JSON's grammar, repeats a key or nests too deep. The detail has line and column."
+        case .notFound:
+            "Nothing has this path: the resource or one it belongs to does not exist. List the collection."
+        case .methodNotAllowed:
+            "The path exists but not with this method. The Allow header lists those it has."
+        case .notAcceptable: "The Accept header excludes every form of the answer. Accept application/json."
+        case .conflict:
+            "The resource is valid by itself but clashes with another one. The detail names the other."
+        case .limitExceeded: "The agent already holds as many of these as it may. Delete some first."
+        case .bodyTooLarge: "The body is larger than the agent reads. The detail has the limit in bytes."
+        case .uriTooLong:
+            "The request's URI is longer than the agent reads. The detail has the limit in bytes."
+        case .unsupportedMediaType: "The Content-Type is not one this path reads. Send application/json."
+        case .invalidResource: "The body is JSON but not a valid resource. Each error points at one field."
+        case .internal: "A defect in the agent. Its log has the request id; please report it."
+        case .kernelRefused:
+            "A system call failed and the change was rolled back. The detail names the call and the errno."
+        case .storageFailed: "The state database cannot be written. The detail has its error; see the log."
+        case .unavailable: "The agent is starting, stopping or out of connections. Try again shortly."
+        case .timeout:
+            "The change did not finish in time and may still happen. GET the resource before trying again."
+        case .storageFull: "The disk with the state database is full. Make room and try again."
+        }
+    }
+}

@@ -1,0 +1,71 @@
+// The agent's configuration file: one JSON object, read as strictly as a request body.
+
+import JSON
+import Wire
+
+/// How the agent reaches the underlay network.
+public enum UnderlayDriver: String, CaseIterable, Sendable, FieldValue {
+    /// The fastest that works here.
+    case auto
+    /// The kernel's UDP sockets.
+    case socket
+}
+
+/// In swift-log's words and order.
+public enum LogLevel: String, CaseIterable, Sendable, FieldValue {
+    case trace
+    case debug
+    case info
+    case notice
+    case warning
+    case error
+    case critical
+}
+
+public enum LogFormat: String, CaseIterable, Sendable, FieldValue {
+    /// For people.
+    case text
+    /// One object a line.
+    case json
+}
+
+public struct AgentSettings: Record {
+    /// Loopback only: there is no authentication on the plain port.
+    public var listen = ListenAddress(.v4(IPv4Address(rawValue: 0x7F00_0001)), port: 8640)
+    public var socket: String?
+    public var state = "/var/lib/viaduct/agent.db"
+    public var underlayDriver = UnderlayDriver.auto
+    public var logLevel = LogLevel.info
+    public var logFormat = LogFormat.text
+    public var sourcePorts = PortRange.dynamic
+    /// Drop VXLAN packets with reserved bits set instead of ignoring the bits.
+    public var strictVXLAN = true
+
+    public init() {}
+
+    public static let schema = Schema<AgentSettings>(summary: "The agent's configuration file.") {
+        Field(
+            "listen", \.listen, doc: "IP address and TCP port of the API; port 0 lets the kernel choose.",
+            example: "127.0.0.1:8640")
+        Field(
+            "socket", \.socket, as: .text(.socketPath), doc: "Path of a Unix socket that serves the API too.",
+            example: "/run/viaduct/agent.sock")
+        Field(
+            "state", \.state, as: .text(.path), doc: "Path of the database with what was written by PUT.",
+            example: "/var/lib/viaduct/agent.db")
+        Field(
+            "underlay_driver", \.underlayDriver, doc: "auto takes the fastest that works; socket is UDP.",
+            example: "auto")
+        Field("log_level", \.logLevel, doc: "Least severe message that is logged.", example: "info")
+        Field(
+            "log_format", \.logFormat, doc: "text for people, json for one object a line.",
+            example: "text")
+        Field(
+            "source_ports", \.sourcePorts, doc: "UDP source ports of tunnelled packets, one per flow's hash.",
+            example: "49152-65535")
+        Field(
+            "strict_vxlan", \.strictVXLAN,
+            doc: "Drop VXLAN packets with reserved bits set; false ignores the bits as RFC 7348 says.",
+            example: true)
+    }
+}

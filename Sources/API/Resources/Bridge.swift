@@ -1,0 +1,76 @@
+// A bridge: a learning switch on one host, with a local port of the same name.
+
+import JSON
+public import Wire
+
+public struct Bridge: Resource {
+    public static let kind = Kind("bridge", plural: "bridges", example: "br0")
+
+    /// More addresses on one interface are a mistake rather than a network.
+    public static let addressLimit = 64
+
+    /// Of the local port.
+    public var addresses: [IPPrefix] = []
+    /// Of the local port; nil lets the agent choose one that stays the same for this name.
+    public var mac: MACAddress?
+    /// Of the local port, in bytes; nil takes the smallest that its tunnels leave.
+    public var mtu: Int?
+    /// For its tunnels that have none of their own.
+    public var vni = VNI(truncating: 0)
+    public var macAgingSeconds = 300
+    /// Learned and static entries together.
+    public var macTableSize = 8192
+    /// Pass frames to 01:80:c2:00:00:0x on instead of dropping them.
+    public var forwardBPDU = false
+
+    public init() {}
+
+    public static let schema = Schema<Bridge>(summary: "A learning switch with a local port of its name.") {
+        Field(
+            "addresses", \.addresses, as: .list(of: IPPrefix.codec, limit: addressLimit),
+            doc: "Addresses of the local port, with prefix lengths.", example: ["192.0.2.1/24"])
+        Field(
+            "mac", \.mac, as: .unicast,
+            doc: "MAC address of the local port. Default: derived from the name.",
+            example: "02:00:00:00:00:01")
+        // 68 is the least IPv4 allows (RFC 791 §3.2), 65535 the most a TAP takes.
+        Field(
+            "mtu", \.mtu, range: 68...65535,
+            doc: "MTU of the local port in bytes. Default: the smallest its tunnels leave.", example: 1450)
+        Field("vni", \.vni, doc: "VXLAN network identifier of tunnels that give none.", example: 100)
+        // Open vSwitch takes 15 to 3600; shorter suits mobile guests and tests, a day suits quiet networks.
+        Field(
+            "mac_aging_seconds", \.macAgingSeconds, range: 1...86400,
+            doc: "A learned MAC address is forgotten after this many seconds without a frame from it.",
+            example: 300)
+        Field(
+            "mac_table_size", \.macTableSize, range: 10...1_000_000,
+            doc: "MAC addresses the bridge remembers; when full, the busiest port gives one up.",
+            example: 8192)
+        Field(
+            "forward_bpdu", \.forwardBPDU,
+            doc: "Forward frames to the reserved addresses 01:80:c2:00:00:00 to 0f, such as spanning tree's.",
+            example: false)
+    }
+
+    /// The least MTU on which the kernel keeps IPv6 (RFC 8200 §5).
+    static let smallestIPv6MTU = 1280
+
+    public func crossFieldErrors() -> [FieldError] {
+        guard let mtu, mtu < Bridge.smallestIPv6MTU, addresses.contains(where: { !$0.address.isIPv4 })
+        else { return [] }
+        return [
+            FieldError(
+                at: JSONPointer().appending("mtu"), .notAllowed,
+                wanted: "at least \(Bridge.smallestIPv6MTU) for a bridge with an IPv6 address",
+                found: "\(mtu)")
+        ]
+    }
+}
+
+extension Bridge {
+    public typealias Document = API.Document<Bridge, BridgeStatus>
+
+    static let operations = Operation.standard(
+        Bridge.self, BridgeStatus.self, .listBridges, .getBridge, .putBridge, .deleteBridge)
+}

@@ -1,0 +1,49 @@
+// A static entry of a bridge's MAC table: never aged, never moved by learning. Its key is the address.
+// The collection shows learned entries beside the written ones, as `MACEntry`.
+
+import JSON
+
+public struct StaticMAC: Resource {
+    public static let kind = Kind(
+        "mac", plural: "macs", key: .mac, example: "02:00:00:00:00:09", under: Bridge.kind)
+
+    /// A port or tunnel of the bridge, or the bridge's own name for its local port.
+    public var port: String
+
+    public init() { self.init(port: "") }
+
+    public init(port: String) { self.port = port }
+
+    public static let schema = Schema<StaticMAC>(summary: "Where a bridge finds one MAC address.") {
+        Field(
+            "port", \.port, as: .text(.name),
+            doc: "A port or tunnel of the bridge, or the bridge's own name for its local port.",
+            example: "vxlan1", required: true)
+    }
+}
+
+extension StaticMAC {
+    static let operations: [Operation] = [
+        Operation(
+            .listMACs, .get, kind.collectionPath, tag: kind.plural,
+            summary: "List the MAC table: learned and static entries, by address.",
+            answers: [.init(200, .json(List<MACEntry>.self))], problems: Operation.readProblems),
+        Operation(
+            .getMAC, .get, kind.itemPath, tag: kind.plural, summary: "Read one entry of the MAC table.",
+            answers: [.init(200, .json(MACEntry.self))], problems: Operation.readProblems),
+        Operation(
+            .putMAC, .put, kind.itemPath, tag: kind.plural,
+            summary: "Create or replace a static entry; a learned one gives way to it.",
+            request: SchemaReference(StaticMAC.self),
+            answers: [.init(201, .json(MACEntry.self)), .init(200, .json(MACEntry.self))],
+            problems: Operation.writeProblems),
+        Operation(
+            .deleteMAC, .delete, kind.itemPath, tag: kind.plural,
+            summary: "Remove one entry, static or learned.",
+            answers: [.init(204, .empty)], problems: Operation.deleteProblems),
+        Operation(
+            .flushMACs, .delete, kind.collectionPath, tag: kind.plural,
+            summary: "Forget every learned entry of the bridge; static ones stay.",
+            answers: [.init(204, .empty)], problems: Operation.readProblems.union([.timeout])),
+    ]
+}

@@ -1,0 +1,44 @@
+// One entry of a bridge's MAC table, as the `macs` collection answers it: learned or static.
+
+import JSON
+public import Wire
+
+public enum MACEntryType: String, CaseIterable, Sendable, FieldValue {
+    case learned
+    case `static`
+}
+
+public struct MACEntry: Record {
+    public var mac: MACAddress
+    /// A port or tunnel, or the bridge's own name.
+    public var port: String
+    public var type: MACEntryType
+    /// Seconds since its last frame; nil for a static entry.
+    public var ageSeconds: Int?
+    /// Of the tunnel it is behind.
+    public var remoteIP: IPAddress?
+    /// Towards it, when it is behind a tunnel.
+    public var vni: VNI?
+
+    public init(mac: MACAddress, port: String, type: MACEntryType) {
+        self.mac = mac
+        self.port = port
+        self.type = type
+    }
+
+    public init() { self.init(mac: .zero, port: "", type: .learned) }
+
+    public static let schema = Schema<MACEntry>(summary: "Where a bridge finds one MAC address now.", .answer)
+    {
+        Field("mac", \.mac, doc: "The address, in lower case.", example: "02:00:00:00:00:09")
+        Field(
+            "port", \.port, as: .prose, doc: "Port or tunnel; the bridge's own name is its local port.",
+            example: "vxlan1")
+        Field("type", \.type, doc: "learned from a frame, or static: written.", example: "learned")
+        Field(
+            "age_seconds", \.ageSeconds, as: .count, doc: "Since its last frame; learned entries only.",
+            example: 12)
+        Field("remote_ip", \.remoteIP, doc: "VTEP it is behind, if any.", example: "192.0.2.7")
+        Field("vni", \.vni, doc: "Network identifier towards it, if behind a tunnel.", example: 100)
+    }
+}

@@ -1,0 +1,18 @@
+// Every record there is, for tests that hold of all of them.
+
+import API
+import JSON
+
+enum Everything {
+    static let resources: [any Resource.Type] = [Bridge.self, Port.self, Tunnel.self, StaticMAC.self]
+
+    static let answers: [any Record.Type] = [
+        Bridge.Document.self, Port.Document.self, Tunnel.Document.self, List<Bridge.Document>.self,
+        List<MACEntry>.self, BridgeStatus.self, MACTableStatus.self, PortStatus.self, TunnelStatus.self,
+        MACEntry.self, Counters.self, Version.self, Problem.self, FieldError.self,
+    ]
+
+    static let records: [any Record.Type] = resources + [AgentSettings.self] + answers
+}
+
+func text(_ object: JSONObject) -> String { JSONValue.object(object).description }
