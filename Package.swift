@@ -28,10 +28,13 @@ func room(
 let package = Package(
     name: "viaduct",
     targets: [
+        .systemLibrary(
+            name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     ]
         + room("Wire", [], exclude: ["vectors.py"])
         + room("JSON", ["CJansson"])
-        + room("API", ["Wire", "JSON"]),
+        + room("API", ["Wire", "JSON"])
+        + room("HTTP", ["CMicroHTTPD", "JSON"]),
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,107 @@
+import Dispatch
+import Synchronization
+
+/// The HTTP server of an agent or controller: binds in `init`, answers until `stop`.
+///
+/// Handlers run in Swift tasks, never on libmicrohttpd's threads, and may take as long as
+/// `HTTPLimits.handlerSeconds`. `renderFailure` and `onLog` are called on libmicrohttpd's threads and must
+/// not block. A server that is released without `stop` cuts its requests and closes in the background.
+public final class HTTPServer: Sendable {
+    private let core: ServerCore
+    private let listeners: [Listener]
+    private let sweep: Sweep
+    private let stopping = Mutex<Task<Void, Never>?>(nil)
+
+    /// `127.0.0.1:8640`, `[::1]:8640`, `unix:/run/viaduct.sock`, in the order of the endpoints, with the
+    /// ports the kernel chose.
+    public var boundAddresses: [String] { listeners.map(\.socket.address) }
+
+    /// Binds every endpoint and starts to serve, or binds none.
+    ///
+    /// - Parameters:
+    ///   - renderFailure: makes the answer for what the server refuses by itself.
+    ///   - onLog: gets one line at a time, at most 20 a second.
+    ///   - handler: answers a request; cancelled when it takes too long.
+    public init(
+        endpoints: [HTTPEndpoint], limits: HTTPLimits = .init(),
+        renderFailure: @escaping @Sendable (HTTPFailure) -> HTTPResponse,
+        onLog: @escaping @Sendable (String) -> Void,
+        handler: @escaping @Sendable (HTTPRequest) async -> HTTPResponse
+    ) throws(HTTPServerError) {
+        let core = ServerCore(limits: limits, renderFailure: renderFailure, onLog: onLog, handler: handler)
+        var listeners: [Listener] = []
+        do throws(HTTPServerError) {
+            for endpoint in endpoints { listeners.append(try Listener(endpoint, core: core)) }
+        } catch {
+            for listener in listeners { listener.quiesce() }
+            Self.halt(core, listeners)
+            throw error
+        }
+        self.core = core
+        self.listeners = listeners
+        sweep = Sweep(core)
+    }
+
+    deinit {
+        let (core, listeners, sweep) = (core, listeners, sweep)
+        guard stopping.withLock({ $0 == nil }) else { return }
+        Task { await Self.stop(core, listeners, sweep, drainSeconds: 0) }
+    }
+
+    /// Stops accepting, lets the requests in flight finish, then closes everything.
+    ///
+    /// Requests that arrive meanwhile on kept connections get `unavailable`; so do those whose handler has
+    /// not answered after `drainSeconds` (its task is cancelled). The socket file of a Unix endpoint is
+    /// removed. A second call waits for the first.
+    public func stop(drainSeconds: Double) async {
+        let task = stopping.withLock { running in
+            if let running { return running }
+            let (core, listeners, sweep) = (core, listeners, sweep)
+            let task = Task { await Self.stop(core, listeners, sweep, drainSeconds: drainSeconds) }
+            running = task
+            return task
+        }
+        await task.value
+    }
+
+    private static func stop(
+        _ core: ServerCore, _ listeners: [Listener], _ sweep: Sweep, drainSeconds: Double
+    ) async {
+        core.startDraining()
+        for listener in listeners { listener.quiesce() }
+        await wait(seconds: drainSeconds) { core.requestCount == 0 }
+        await withCheckedContinuation { continuation in
+            // Joins threads, so it has no place on a thread of the cooperative pool.
+            DispatchQueue(label: "viaduct.http.stop").async {
+                halt(core, listeners)
+                sweep.stop()
+                continuation.resume()
+            }
+        }
+    }
+
+    /// Ends every request and joins every thread. Blocks, for `flushSeconds` plus what the threads need.
+    private static func halt(_ core: ServerCore, _ listeners: [Listener]) {
+        core.cutHandlers()
+        let deadline = Monotonic.now + flushNanoseconds
+        while core.handlerCount > 0 || (core.requestCount > 0 && Monotonic.now < deadline) {
+            core.cutHandlers()
+            pause()
+        }
+        for listener in listeners { listener.stop() }
+    }
+}
+
+extension HTTPServer {
+    /// For the `unavailable` answers to reach their clients.
+    private static var flushNanoseconds: UInt64 { 500_000_000 }
+
+    private static func pause() { _ = DispatchSemaphore(value: 0).wait(timeout: .now() + .milliseconds(2)) }
+
+    private static func wait(seconds: Double, until isDone: () -> Bool) async {
+        let deadline = Monotonic.now + UInt64(max(seconds, 0) * 1e9)
+        while !isDone(), Monotonic.now < deadline {
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
+        }
+    }
+}
