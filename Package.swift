@@ -35,6 +35,7 @@ let package = Package(
         + room("Wire", [], exclude: ["vectors.py"])
         + room("JSON", ["CJansson"])
         + room("API", ["Wire", "JSON"])
-        + room("HTTP", ["CMicroHTTPD", "JSON"]),
+        + room("HTTP", ["CMicroHTTPD", "JSON"])
+        + room("Datapath", ["Wire"]),
     swiftLanguageModes: [.v6]
 )

@@ -52,11 +52,19 @@ public enum OpenAPI {
         return paths
     }
 
+    private static func describe(_ query: Operation.Query) -> JSONValue {
+        .object([
+            "name": .string(query.name), "in": "query", "description": .string(query.doc),
+            "allowEmptyValue": true, "schema": .object(["type": "string"]),
+        ])
+    }
+
     private static func describe(_ operation: Operation) -> JSONObject {
         var object: JSONObject = [
             "operationId": .string(operation.id.rawValue), "summary": .string(operation.summary),
             "tags": .array([.string(operation.tag)]),
         ]
+        if !operation.query.isEmpty { object["parameters"] = .array(operation.query.map(describe)) }
         if let request = operation.request {
             object["requestBody"] = .object(["required": true, "content": .object(json(request))])
         }

@@ -39,6 +39,15 @@ public struct Operation: Sendable, Hashable {
         case delete = "DELETE"
     }
 
+    /// A query parameter. One that an operation does not declare is refused, never ignored.
+    public struct Query: Sendable, Hashable {
+        public let name: String
+        public let doc: String
+
+        /// Name each check of a health path; needs no value.
+        static let verbose = Query(name: "verbose", doc: "Name each check on a line of its own.")
+    }
+
     /// What a success looks like.
     public struct Answer: Sendable, Hashable {
         public enum Body: Sendable, Hashable {
@@ -77,6 +86,7 @@ public struct Operation: Sendable, Hashable {
     public let path: String
     public let tag: String
     public let summary: String
+    public let query: [Query]
     public let request: SchemaReference?
     public let answers: [Answer]
     /// Every reason it can be refused for, in the order of `ProblemCode`.
@@ -86,13 +96,14 @@ public struct Operation: Sendable, Hashable {
 
     init(
         _ id: OperationID, _ method: Method, _ path: String, tag: String, summary: String,
-        request: SchemaReference? = nil, answers: [Answer], problems: Set<ProblemCode>
+        query: [Query] = [], request: SchemaReference? = nil, answers: [Answer], problems: Set<ProblemCode>
     ) {
         self.id = id
         self.method = method
         self.path = path
         self.tag = tag
         self.summary = summary
+        self.query = query
         self.request = request
         self.answers = answers
         self.problems = ProblemCode.allCases.filter(problems.contains)

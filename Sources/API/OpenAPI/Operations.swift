@@ -38,7 +38,7 @@ public enum Operations {
 
     private static func health(_ id: OperationID, _ path: String, _ summary: String) -> Operation {
         Operation(
-            id, .get, path, tag: Operation.serviceTag, summary: summary,
+            id, .get, path, tag: Operation.serviceTag, summary: summary, query: [.verbose],
             answers: [.init(200, .text(textMediaType))], problems: Operation.serviceProblems)
     }
 }

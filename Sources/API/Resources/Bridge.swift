@@ -33,9 +33,9 @@ public struct Bridge: Resource {
             "mac", \.mac, as: .unicast,
             doc: "MAC address of the local port. Default: derived from the name.",
             example: "02:00:00:00:00:01")
-        // 68 is the least IPv4 allows (RFC 791 §3.2), 65535 the most a TAP takes.
+        // 68 is the least IPv4 allows (RFC 791 §3.2); a TAP takes 65535 less its Ethernet header.
         Field(
-            "mtu", \.mtu, range: 68...65535,
+            "mtu", \.mtu, range: 68...65521,
             doc: "MTU of the local port in bytes. Default: the smallest its tunnels leave.", example: 1450)
         Field("vni", \.vni, doc: "VXLAN network identifier of tunnels that give none.", example: 100)
         // Open vSwitch takes 15 to 3600; shorter suits mobile guests and tests, a day suits quiet networks.

@@ -85,7 +85,11 @@ extension IPPrefix: FieldValue {
             wanted: "an address with a prefix length of at least 1, such as \"192.0.2.1/24\"",
             jsonSchema: ["type": "string", "pattern": "^[0-9A-Fa-f.:]+/[1-9][0-9]{0,2}$"],
             example: "192.0.2.1/24",
-            parse: { text in IPPrefix(text).flatMap { $0.length > 0 && $0.address.isHost ? $0 : nil } },
+            parse: { text in
+                IPPrefix(text).flatMap {
+                    $0.length > 0 && $0.address.isHost && !$0.address.isLoopback ? $0 : nil
+                }
+            },
             print: \.description)
     }
 }

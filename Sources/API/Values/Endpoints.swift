@@ -38,8 +38,8 @@ public struct ListenAddress: Hashable, Sendable, LosslessStringConvertible, Fiel
 
 /// UDP source ports of a tunnel's packets: "49152-65535", both ends included.
 public struct PortRange: Hashable, Sendable, LosslessStringConvertible, FieldValue {
-    /// Narrower than this, flows of one tunnel share a port too often for receivers to spread them.
-    public static let smallestWidth = 16
+    /// Sixteen ports for each of the four kinds of tunnel there are (with and without DF and checksum).
+    public static let smallestWidth = 64
 
     /// The dynamic ports (RFC 6335 §6), as RFC 7348 §5 recommends.
     public static let dynamic = PortRange(unchecked: 49152...65535)
@@ -48,7 +48,7 @@ public struct PortRange: Hashable, Sendable, LosslessStringConvertible, FieldVal
 
     private init(unchecked ports: ClosedRange<Int>) { self.ports = ports }
 
-    /// Nil unless both ends are within 1024…65535 and at least 16 ports lie between them, inclusive.
+    /// Nil unless both ends are within 1024…65535 and at least 64 ports lie between them, inclusive.
     public init?(_ text: String) {
         let ends = text.split(separator: "-", omittingEmptySubsequences: false).map(decimalPort)
         guard ends.count == 2, let lower = ends[0], let upper = ends[1], lower >= 1024,

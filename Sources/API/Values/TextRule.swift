@@ -57,8 +57,9 @@ public struct TextRule: Sendable {
     /// What the kernel takes as an interface name (dev_valid_name, net/core/dev.c), without "%" which it
     /// takes for a numbering template and without bytes beyond ASCII.
     static let interfaceName = TextRule(
-        wanted: "an interface name of 1 to 15 ASCII characters without space, \"/\", \":\" or \"%\"",
-        pattern: "^[!-$&-.0-9;-~]{1,15}$", byteCount: 1...15, reserved: [".", "..", "all", "default"]
+        wanted:
+            "an interface name of 1 to 15 ASCII characters without space, \"/\", \":\" or \"%\", not \"lo\"",
+        pattern: "^[!-$&-.0-9;-~]{1,15}$", byteCount: 1...15, reserved: [".", "..", "all", "default", "lo"]
     ) { byte, _ in
         graphic.contains(byte) && !"/:%".utf8.contains(byte)
     }

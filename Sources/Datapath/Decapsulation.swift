@@ -1,0 +1,119 @@
+// From a UDP datagram to a frame of a tunnel: header checks, sender checks, ECN, and what a peer on the same
+// kernel left undone.
+
+public import Wire
+
+/// One received datagram.
+@frozen
+public struct Datagram: BitwiseCopyable {
+    /// The UDP payload.
+    public var base: UnsafeMutableRawPointer
+    public var byteCount: Int
+    public var isTruncated: Bool
+    public var typeOfService: UInt8
+    public var source: PackedAddress
+    /// `.none` when the kernel did not say.
+    public var destination: PackedAddress
+
+    @inlinable
+    public init(
+        base: UnsafeMutableRawPointer, byteCount: Int, isTruncated: Bool = false, typeOfService: UInt8 = 0,
+        source: PackedAddress, destination: PackedAddress = .none
+    ) {
+        self.base = base
+        self.byteCount = byteCount
+        self.isTruncated = isTruncated
+        self.typeOfService = typeOfService
+        self.source = source
+        self.destination = destination
+    }
+}
+
+/// A datagram's tunnel and frame, or why it has none.
+@frozen
+public struct Arrival: BitwiseCopyable {
+    public var isAccepted: Bool
+    public var reason: DropReason
+    /// The tunnel's port number.
+    public var port: UInt32
+
+    @inlinable
+    init(refused reason: DropReason) {
+        isAccepted = false
+        self.reason = reason
+        port = 0
+    }
+
+    @inlinable
+    init(port: UInt32) {
+        isAccepted = true
+        reason = .runt
+        self.port = port
+    }
+}
+
+/// Finds the tunnel a datagram belongs to.
+@_noLocks
+@inlinable
+public func admit(_ datagram: Datagram, listener: UInt32, _ view: ProgramView) -> Arrival {
+    if datagram.isTruncated { return Arrival(refused: .datagramTruncated) }
+    guard let header = VXLANView(checking: UnsafeRawPointer(datagram.base), count: datagram.byteCount) else {
+        return Arrival(refused: .vxlanTruncated)
+    }
+    guard header.isVNIValid else { return Arrival(refused: .vxlanFlags) }
+    if view.dropsReservedBits, header.hasReservedBits { return Arrival(refused: .vxlanReservedBits) }
+    guard datagram.byteCount >= VXLANView.byteCount &+ EthernetView.byteCount else {
+        return Arrival(refused: .innerRunt)
+    }
+    guard
+        let port = view.senders.tunnel(
+            listener, from: datagram.source, to: datagram.destination, header.vni.rawValue)
+    else {
+        return Arrival(refused: view.senders.refusal(listener, from: datagram.source))
+    }
+    return Arrival(port: port)
+}
+
+/// Gives a frame from a tunnel the metadata its sender's kernel never put on the wire.
+///
+/// A kernel vxlan device on the same machine hands our UDP socket whole TCP superframes, and any TCP or UDP
+/// frame with its checksum still partial: the field holds the folded pseudo-header sum. A checksum that
+/// happens to equal that sum is told apart by verifying it. `mtu` is the tunnel's, bytes: superframes are cut
+/// to it.
+@_noLocks
+@inlinable
+public func recoverOffload(_ frame: inout Superframe, _ shape: FrameShape, mtu: Int) {
+    guard shape.transport == .tcp || shape.transport == .udp else { return }
+    let base = UnsafeRawPointer(frame.base)
+    let start = Int(shape.transportOffset)
+    let offset = shape.transport.checksumOffset
+    let networkBase = base + Int(shape.networkOffset)
+    let available = frame.byteCount &- Int(shape.networkOffset)
+    var length = 0
+    var pseudo: UInt64 = 0
+    if shape.network == .ipv4, let ip = IPv4View(checking: networkBase, count: available) {
+        length = ip.totalLength &- ip.headerByteCount
+        pseudo = Checksum.pseudoHeader(
+            source: ip.source, destination: ip.destination, protocol: shape.upperProtocol, length: length)
+    } else if let ip = IPv6View(checking: networkBase, count: available) {
+        length = ip.payloadLength &- (start &- Int(shape.networkOffset) &- IPv6View.byteCount)
+        pseudo = Checksum.pseudoHeader(
+            source: ip.source, destination: ip.destination, protocol: shape.upperProtocol, length: length)
+    } else {
+        return
+    }
+    guard start &+ length <= frame.byteCount, offset &+ 2 <= length else { return }
+    let field = UInt16(bigEndian: (base + start + offset).loadUnaligned(as: UInt16.self))
+    guard field != 0 || shape.transport == .tcp, field == Checksum.fold(pseudo) else { return }
+    if Checksum.finish(Checksum.sum(base + start, count: length, adding: pseudo)) == 0 { return }
+    // Padding behind the packet would be summed too: cut it off.
+    frame.byteCount = start &+ length
+    frame.offload.needsChecksum = true
+    frame.offload.checksumStart = shape.transportOffset
+    frame.offload.checksumOffset = UInt16(truncatingIfNeeded: offset)
+    let headers = Int(shape.payloadOffset) &- Int(shape.networkOffset)
+    let size = frame.byteCount &- Int(shape.networkOffset)
+    guard shape.transport == .tcp, size > mtu, mtu > headers else { return }
+    frame.offload.segmentation = shape.network == .ipv4 ? .tcp4 : .tcp6
+    frame.offload.segmentByteCount = UInt16(truncatingIfNeeded: mtu &- headers)
+}

@@ -1,0 +1,257 @@
+// The engine: takes what ports received, decides, and hands copies to an output. One per worker, used by
+// that worker's thread alone. It owns the adopted program and the ICMP budget; everything else is passed in,
+// time included. The output is the seam to the kernel; tests put an in-memory one there.
+//
+//   local port ─ forward ─┐                       ┌─ write ─ local port
+//                         ├─ decide ─ deliver ────┤
+//   UDP socket ─ receive ─┘   (learn, look up)    └─ send ── tunnel
+
+public import Wire
+
+/// Where copies go. Implementations account for every copy: `transmitted` or `dropTransmit` on the port's
+/// counters, at once or when the batch is flushed. Memory passed in stays valid until then.
+public protocol EngineOutput: ~Copyable {
+    /// Writes a frame, with its metadata, to a TAP or packet socket.
+    mutating func write(_ frame: Superframe, to port: PortEntry)
+    /// Scratch memory for headers, valid until the batch is flushed.
+    mutating func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer
+    /// Sends one datagram: `header` (VXLAN first) followed by `payload`.
+    mutating func send(
+        header: UnsafeMutableRawBufferPointer, payload: UnsafeMutableRawBufferPointer, _ envelope: Envelope,
+        _ tunnel: TunnelEntry, _ port: PortEntry)
+}
+
+/// Forwarding state of one worker.
+public struct Engine: ~Copyable {
+    public private(set) var program: Program
+    @usableFromInline var view: ProgramView
+    @usableFromInline var errors: ErrorBudget
+
+    public init(_ program: Program = .empty) {
+        self.program = program
+        view = program.view
+        errors = ErrorBudget()
+    }
+
+    /// Takes over a new configuration. Called between breaths; the caller has brought the tables along.
+    public mutating func adopt(_ program: Program) {
+        self.program = program
+        view = program.view
+    }
+
+    /// Places of each MAC table looked at for expired entries per call of `sweep`.
+    public static var sweepLimit: Int { 4096 }
+
+    /// Reclaims expired MAC entries, a bounded step of the work. Called about once a second.
+    public func sweep(nowMilliseconds: UInt64) {
+        let seconds = UInt32(truncatingIfNeeded: nowMilliseconds / 1000)
+        for bridge in 0..<view.bridgeCount {
+            view.bridges[bridge].table.sweep(nowSeconds: seconds, limit: Engine.sweepLimit)
+        }
+    }
+
+    /// Forwards one frame that came in by local port `ingress`. `nowMilliseconds` is monotonic.
+    @inlinable
+    public mutating func forward<Output: EngineOutput & ~Copyable>(
+        _ frame: Superframe, ingress: UInt32, nowMilliseconds: UInt64, to output: inout Output
+    ) {
+        view.ports[Int(ingress)].counters.received(byteCount: frame.byteCount)
+        dispatch(frame, nil, ingress, nowMilliseconds, &output)
+    }
+
+    /// Takes in one datagram that came to a listener and forwards the frame inside.
+    @inlinable
+    public mutating func receive<Output: EngineOutput & ~Copyable>(
+        _ datagram: Datagram, listener: UInt32, nowMilliseconds: UInt64, to output: inout Output
+    ) {
+        let counters = view.listeners[Int(listener)].counters
+        counters.received(byteCount: datagram.byteCount)
+        let arrival = admit(datagram, listener: listener, view)
+        guard arrival.isAccepted else {
+            counters.dropReceived(arrival.reason)
+            return
+        }
+        counters.add(.rxForwarded)
+        counters.add(.rxCopies)
+        let port = view.ports[Int(arrival.port)]
+        var frame = Superframe(
+            base: datagram.base + VXLANView.byteCount, byteCount: datagram.byteCount &- VXLANView.byteCount)
+        port.counters.received(byteCount: frame.byteCount)
+        let shape = FrameShape(frame)
+        guard applyOuterECN(datagram.typeOfService, to: frame, shape) else {
+            port.counters.dropReceived(.congestionNotECN)
+            return
+        }
+        recoverOffload(&frame, shape, mtu: Engine.room(port, shape))
+        dispatch(frame, shape, arrival.port, nowMilliseconds, &output)
+    }
+
+    @inlinable
+    mutating func dispatch<Output: EngineOutput & ~Copyable>(
+        _ original: Superframe, _ parsed: FrameShape?, _ ingress: UInt32, _ now: UInt64,
+        _ output: inout Output
+    ) {
+        var frame = original
+        let port = view.ports[Int(ingress)]
+        let seconds = UInt32(truncatingIfNeeded: now / 1000)
+        let verdict = decide(frame, ingress: ingress, view, nowSeconds: seconds)
+        if verdict.action == .drop {
+            port.counters.dropReceived(verdict.reason)
+            return
+        }
+        let shape = parsed ?? FrameShape(frame)
+        var delivery = Delivery(ingress: ingress, now: now)
+        if verdict.action == .forward {
+            deliver(&frame, shape, verdict.egress, &delivery, &output)
+        } else {
+            let bridge = view.bridges[Int(port.bridge)]
+            let start = Int(bridge.floodStart)
+            // Locals first: they take a partial checksum as it is. Split horizon: no tunnel after a tunnel.
+            let members =
+                Int(bridge.localCount) &+ (port.isTunnel ? 0 : Int(bridge.tunnelCount))
+            for position in start..<(start &+ members) where view.flood[position] != ingress {
+                deliver(&frame, shape, view.flood[position], &delivery, &output)
+            }
+            if delivery.copies == 0 {
+                port.counters.dropReceived(.noDestination)
+                return
+            }
+        }
+        port.counters.add(.rxForwarded)
+        port.counters.add(.rxCopies, delivery.copies)
+    }
+
+    /// What happened to one frame so far.
+    @frozen @usableFromInline
+    struct Delivery: BitwiseCopyable {
+        @usableFromInline let ingress: UInt32
+        @usableFromInline let now: UInt64
+        @usableFromInline var copies = 0
+        @usableFromInline var wasAnswered = false
+
+        @inlinable
+        init(ingress: UInt32, now: UInt64) {
+            self.ingress = ingress
+            self.now = now
+        }
+    }
+
+    /// Bytes of layer 3 a frame may have at a port. An interface allows for VLAN tags beside its MTU; a
+    /// tunnel's MTU has room for 14 bytes of Ethernet, so that tags take theirs from the packet.
+    @inlinable
+    static func room(_ port: PortEntry, _ shape: FrameShape) -> Int {
+        let tags = Int(shape.networkOffset) &- EthernetView.byteCount
+        return port.isTunnel ? Int(port.mtu) &- tags : Int(port.mtu)
+    }
+
+    /// Sends one copy (or its segments) to port `egress`.
+    @inlinable
+    mutating func deliver<Output: EngineOutput & ~Copyable>(
+        _ frame: inout Superframe, _ shape: FrameShape, _ egress: UInt32, _ delivery: inout Delivery,
+        _ output: inout Output
+    ) {
+        let port = view.ports[Int(egress)]
+        let plan = SegmentPlan(frame, shape)
+        if frame.offload.segmentation != .none, plan == nil {
+            delivery.copies &+= 1
+            port.counters.dropTransmit(.badOffload)
+            return
+        }
+        let size = plan?.networkByteCount ?? frame.byteCount &- Int(shape.networkOffset)
+        let room = Engine.room(port, shape)
+        if size > room {
+            delivery.copies &+= 1
+            port.counters.dropTransmit(.mtuExceeded)
+            answerTooBig(frame, shape, room, &delivery, &output)
+            return
+        }
+        if !port.isTunnel {
+            delivery.copies &+= 1
+            output.write(frame, to: port)
+            return
+        }
+        let tunnel = view.tunnels[Int(port.tunnel)]
+        let envelope = Envelope(shape, tunnel)
+        if let plan {
+            delivery.copies &+= plan.count
+            sendSegments(frame, plan, envelope, tunnel, port, &output)
+            return
+        }
+        delivery.copies &+= 1
+        guard frame.completeChecksum() else {
+            port.counters.dropTransmit(.badOffload)
+            return
+        }
+        let header = output.reserve(VXLANView.byteCount)
+        VXLANHeader(vni: tunnel.vni).emit(to: header)
+        output.send(
+            header: UnsafeMutableRawBufferPointer(start: header, count: VXLANView.byteCount),
+            payload: UnsafeMutableRawBufferPointer(start: frame.base, count: frame.byteCount), envelope,
+            tunnel, port
+        )
+    }
+
+    @inlinable
+    func sendSegments<Output: EngineOutput & ~Copyable>(
+        _ frame: Superframe, _ plan: SegmentPlan, _ envelope: Envelope, _ tunnel: TunnelEntry,
+        _ port: PortEntry,
+        _ output: inout Output
+    ) {
+        let headerCount = VXLANView.byteCount &+ plan.headerByteCount
+        for index in 0..<plan.count {
+            let header = output.reserve(headerCount)
+            VXLANHeader(vni: tunnel.vni).emit(to: header)
+            plan.emitHeader(index, of: frame, to: header + VXLANView.byteCount)
+            let payload = frame.base + (plan.headerByteCount &+ index &* plan.segmentByteCount)
+            output.send(
+                header: UnsafeMutableRawBufferPointer(start: header, count: headerCount),
+                payload: UnsafeMutableRawBufferPointer(start: payload, count: plan.byteCount(of: index)),
+                envelope, tunnel, port)
+        }
+    }
+
+    /// Answers the sender of a frame that did not fit, once per frame and within the budget.
+    @inlinable
+    mutating func answerTooBig<Output: EngineOutput & ~Copyable>(
+        _ frame: Superframe, _ shape: FrameShape, _ mtu: Int, _ delivery: inout Delivery,
+        _ output: inout Output
+    ) {
+        guard !delivery.wasAnswered else { return }
+        let memory = output.reserve(TooBig.maximumByteCount)
+        let count = TooBig.answer(to: frame, shape, mtu: mtu, into: memory)
+        guard count > 0, errors.take(nowMilliseconds: delivery.now) else { return }
+        delivery.wasAnswered = true
+        let port = view.ports[Int(delivery.ingress)]
+        port.counters.add(.icmpGenerated)
+        var answer = Superframe(base: memory, byteCount: count)
+        // The answer goes back where the frame came from; a tunnel leads to the sender, too.
+        var ignored = Delivery(ingress: delivery.ingress, now: delivery.now)
+        ignored.wasAnswered = true
+        deliver(&answer, FrameShape(answer), delivery.ingress, &ignored, &output)
+    }
+}
+
+/// A token bucket for ICMP errors (RFC 1812 §4.3.2.8: a router must limit their rate).
+@frozen
+public struct ErrorBudget: BitwiseCopyable {
+    /// Errors per second in the long run, and at once after a quiet second.
+    @inlinable public static var perSecond: UInt64 { 1000 }
+
+    @usableFromInline var milliTokens: UInt64 = ErrorBudget.perSecond &* 1000
+    @usableFromInline var lastMilliseconds: UInt64 = 0
+
+    @inlinable public init() {}
+
+    /// Takes one token; false when there is none.
+    @inlinable
+    public mutating func take(nowMilliseconds: UInt64) -> Bool {
+        if nowMilliseconds > lastMilliseconds {
+            let earned = min(nowMilliseconds &- lastMilliseconds, 1000) &* ErrorBudget.perSecond
+            milliTokens = min(milliTokens &+ earned, ErrorBudget.perSecond &* 1000)
+            lastMilliseconds = nowMilliseconds
+        }
+        guard milliTokens >= 1000 else { return false }
+        milliTokens &-= 1000
+        return true
+    }
+}

@@ -1,0 +1,365 @@
+// The MAC table (FDB) of one bridge: which port a MAC address was last heard on.
+//
+// Contract. One writer, the bridge's worker; nobody else reads it while the worker runs. Memory comes from
+// outside, zeroed, and is never grown: capacity is a promise. Lookups and learning take constant time.
+//
+// Ageing: an entry not refreshed for `ageingSeconds` is absent for every lookup from that second on; its
+// place is reclaimed later by `sweep`.
+//
+// When the table is full a new address takes the place of the least recently heard address of the port that
+// holds the most: a port that floods random source addresses evicts itself, not the others. Static entries
+// never age, move or leave by themselves. Group and zero source addresses are never learned.
+//
+//   header | index: entry per hash slot | entries | members: LRU list and count per port | buckets
+//
+// Members with equal counts form a list in `buckets[count]`, so that "the port holding most" is found and
+// kept up in constant time: counts change by one.
+
+public import Wire
+
+/// What happened to a source address.
+@frozen
+public enum LearnOutcome: BitwiseCopyable, Sendable {
+    case refreshed, added, addedByEviction, moved
+    /// A static entry says otherwise, or static entries fill the table.
+    case refused
+}
+
+/// One entry as the control plane sees it.
+public struct ForwardingEntry: Equatable, Sendable {
+    public var address: MACAddress
+    public var port: UInt32
+    public var isStatic: Bool
+    public var ageSeconds: UInt32
+}
+
+/// A handle on the memory of one table.
+@frozen
+public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
+    @usableFromInline let header: UnsafeMutablePointer<Header>
+
+    /// Entry 0, member 0 of a list: "none", so that zeroed memory is an empty table.
+    @frozen @usableFromInline
+    struct Entry: BitwiseCopyable {
+        /// 48 address bits; bit 63 marks a static entry; 0 marks a free place.
+        @usableFromInline var word: UInt64
+        @usableFromInline var port: UInt32
+        @usableFromInline var member: UInt32
+        @usableFromInline var seenSeconds: UInt32
+        /// Neighbours in the member's list, least recently heard first; `newer` also chains free places.
+        @usableFromInline var older: UInt32
+        @usableFromInline var newer: UInt32
+        @usableFromInline var unused: UInt32
+
+        @inlinable var address: UInt64 { word & 0xffff_ffff_ffff }
+        @inlinable var isStatic: Bool { word &>> 63 == 1 }
+    }
+
+    /// The learned addresses of one port.
+    @frozen @usableFromInline
+    struct Member: BitwiseCopyable {
+        @usableFromInline var count: UInt32
+        @usableFromInline var oldest: UInt32
+        @usableFromInline var newest: UInt32
+        @usableFromInline var previousInBucket: UInt32
+        @usableFromInline var nextInBucket: UInt32
+    }
+
+    @frozen @usableFromInline
+    struct Header: BitwiseCopyable {
+        @usableFromInline var index: UnsafeMutablePointer<UInt32>
+        @usableFromInline var entries: UnsafeMutablePointer<Entry>
+        @usableFromInline var members: UnsafeMutablePointer<Member>
+        @usableFromInline var buckets: UnsafeMutablePointer<UInt32>
+        @usableFromInline var capacity: UInt32
+        @usableFromInline var indexShift: UInt64
+        @usableFromInline var indexMask: UInt64
+        @usableFromInline var seed: UInt64
+        @usableFromInline var ageingSeconds: UInt32
+        @usableFromInline var count: UInt32
+        @usableFromInline var staticCount: UInt32
+        @usableFromInline var highWater: UInt32
+        @usableFromInline var firstFree: UInt32
+        @usableFromInline var largestCount: UInt32
+        @usableFromInline var sweepCursor: UInt32
+        @usableFromInline var moves: UInt64
+        @usableFromInline var evictions: UInt64
+        @usableFromInline var expirations: UInt64
+        @usableFromInline var refusals: UInt64
+    }
+
+    /// Ports and tunnels one bridge can have: the member numbers 1…65,535.
+    public static var memberCapacity: Int { 65_536 }
+
+    static func indexBits(capacity: Int) -> Int {
+        // Twice the entries, so that probe sequences stay short.
+        UInt64.bitWidth - UInt64(capacity * 2 - 1).leadingZeroBitCount
+    }
+
+    /// Bytes of zeroed, 8-byte aligned memory a table of `capacity` entries needs.
+    public static func byteCount(capacity: Int) -> Int {
+        let index = (1 << indexBits(capacity: capacity)) * 4
+        let entries = (capacity + 1) * MemoryLayout<Entry>.stride
+        let members = memberCapacity * MemoryLayout<Member>.stride
+        let buckets = (capacity + 2) * 4
+        return (MemoryLayout<Header>.stride + index + entries + members + buckets + 63) & ~63
+    }
+
+    /// Lays an empty table into `memory`, which must be zeroed and at least `byteCount(capacity:)` long.
+    /// `seed` keeps the hash unpredictable for those who choose MAC addresses.
+    public init(zeroed memory: UnsafeMutableRawPointer, capacity: Int, ageingSeconds: Int, seed: UInt64) {
+        let bits = ForwardingTable.indexBits(capacity: capacity)
+        var cursor = memory + MemoryLayout<Header>.stride
+        func take<T: BitwiseCopyable>(_ count: Int, _ type: T.Type) -> UnsafeMutablePointer<T> {
+            defer { cursor += count * MemoryLayout<T>.stride }
+            return cursor.bindMemory(to: T.self, capacity: count)
+        }
+        let entries = take(capacity + 1, Entry.self)
+        let index = take(1 << bits, UInt32.self)
+        let members = take(ForwardingTable.memberCapacity, Member.self)
+        let buckets = take(capacity + 2, UInt32.self)
+        header = memory.bindMemory(to: Header.self, capacity: 1)
+        header.initialize(
+            to: Header(
+                index: index, entries: entries, members: members, buckets: buckets,
+                capacity: UInt32(capacity), indexShift: UInt64(64 - bits), indexMask: (1 << UInt64(bits)) - 1,
+                seed: seed | 1, ageingSeconds: UInt32(ageingSeconds), count: 0, staticCount: 0, highWater: 0,
+                firstFree: 0, largestCount: 0, sweepCursor: 0, moves: 0, evictions: 0, expirations: 0,
+                refusals: 0))
+    }
+
+    // MARK: Lookup
+
+    @inlinable
+    func slot(of address: UInt64) -> UInt64 {
+        let mixed = (address ^ header.pointee.seed) &* 0x9E37_79B9_7F4A_7C15
+        return ((mixed ^ (mixed &>> 29)) &* 0xBF58_476D_1CE4_E5B9) &>> header.pointee.indexShift
+    }
+
+    /// The entry of an address, 0 when there is none.
+    @inlinable
+    func find(_ address: UInt64) -> UInt32 {
+        let mask = header.pointee.indexMask
+        var slot = self.slot(of: address)
+        while true {
+            let entry = header.pointee.index[Int(truncatingIfNeeded: slot)]
+            if entry == 0 || header.pointee.entries[Int(entry)].address == address { return entry }
+            slot = (slot &+ 1) & mask
+        }
+    }
+
+    @inlinable
+    func isExpired(_ entry: UInt32, _ nowSeconds: UInt32) -> Bool {
+        let it = header.pointee.entries[Int(entry)]
+        return !it.isStatic && nowSeconds &- it.seenSeconds >= header.pointee.ageingSeconds
+    }
+
+    /// The port an address was last heard on, or `UInt32.max`.
+    @_noLocks
+    @inlinable
+    public func lookup(_ address: MACAddress, nowSeconds: UInt32) -> UInt32 {
+        let entry = find(address.rawValue)
+        guard entry != 0, !isExpired(entry, nowSeconds) else { return .max }
+        return header.pointee.entries[Int(entry)].port
+    }
+
+    // MARK: Learning
+
+    /// Records that `address` was heard on `port`, whose number within the bridge is `member` (1…65,535).
+    @_noLocks
+    @inlinable
+    public func learn(_ address: MACAddress, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome
+    {
+        let entry = find(address.rawValue)
+        guard entry != 0 else { return add(address.rawValue, port, member, nowSeconds) }
+        let place = header.pointee.entries + Int(entry)
+        if place.pointee.isStatic { return place.pointee.port == port ? .refreshed : .refused }
+        if place.pointee.port == port {
+            // Once a second is enough for ageing and for the order of eviction.
+            if place.pointee.seenSeconds != nowSeconds { touch(entry, nowSeconds) }
+            return .refreshed
+        }
+        let wasExpired = isExpired(entry, nowSeconds)
+        unlink(entry)
+        place.pointee.port = port
+        place.pointee.member = member
+        place.pointee.seenSeconds = nowSeconds
+        link(entry)
+        if wasExpired {
+            header.pointee.expirations &+= 1
+            return .added
+        }
+        header.pointee.moves &+= 1
+        return .moved
+    }
+
+    @inlinable
+    func touch(_ entry: UInt32, _ nowSeconds: UInt32) {
+        let place = header.pointee.entries + Int(entry)
+        place.pointee.seenSeconds = nowSeconds
+        guard header.pointee.members[Int(place.pointee.member)].newest != entry else { return }
+        detach(entry)
+        append(entry)
+    }
+
+    @inlinable
+    func add(_ address: UInt64, _ port: UInt32, _ member: UInt32, _ nowSeconds: UInt32) -> LearnOutcome {
+        var outcome = LearnOutcome.added
+        if header.pointee.count == header.pointee.capacity {
+            guard evictOne() else {
+                header.pointee.refusals &+= 1
+                return .refused
+            }
+            outcome = .addedByEviction
+        }
+        let entry = place(address)
+        header.pointee.entries[Int(entry)].port = port
+        header.pointee.entries[Int(entry)].member = member
+        header.pointee.entries[Int(entry)].seenSeconds = nowSeconds
+        link(entry)
+        return outcome
+    }
+
+    /// Removes the least recently heard address of the port that holds most. False when all are static.
+    @inlinable
+    func evictOne() -> Bool {
+        let largest = header.pointee.largestCount
+        guard largest > 0 else { return false }
+        let member = header.pointee.buckets[Int(largest)]
+        remove(header.pointee.members[Int(member)].oldest)
+        header.pointee.evictions &+= 1
+        return true
+    }
+
+    // MARK: Places and the hash index
+
+    /// Takes a free place for `address` and puts it into the index. The table must not be full.
+    @inlinable
+    func place(_ address: UInt64) -> UInt32 {
+        var entry = header.pointee.firstFree
+        if entry != 0 {
+            header.pointee.firstFree = header.pointee.entries[Int(entry)].newer
+        } else {
+            header.pointee.highWater &+= 1
+            entry = header.pointee.highWater
+        }
+        header.pointee.entries[Int(entry)].word = address
+        header.pointee.count &+= 1
+        var slot = self.slot(of: address)
+        while header.pointee.index[Int(truncatingIfNeeded: slot)] != 0 {
+            slot = (slot &+ 1) & header.pointee.indexMask
+        }
+        header.pointee.index[Int(truncatingIfNeeded: slot)] = entry
+        return entry
+    }
+
+    /// Takes an entry out of lists and index and frees its place.
+    @inlinable
+    func remove(_ entry: UInt32) {
+        let place = header.pointee.entries + Int(entry)
+        if place.pointee.isStatic {
+            header.pointee.staticCount &-= 1
+        } else {
+            unlink(entry)
+        }
+        removeFromIndex(entry)
+        place.pointee.word = 0
+        place.pointee.newer = header.pointee.firstFree
+        header.pointee.firstFree = entry
+        header.pointee.count &-= 1
+    }
+
+    /// Linear probing without tombstones: entries behind the hole move up when their home allows it.
+    @inlinable
+    func removeFromIndex(_ entry: UInt32) {
+        let index = header.pointee.index
+        let mask = header.pointee.indexMask
+        var hole = slot(of: header.pointee.entries[Int(entry)].address)
+        while index[Int(truncatingIfNeeded: hole)] != entry { hole = (hole &+ 1) & mask }
+        var probe = hole
+        while true {
+            probe = (probe &+ 1) & mask
+            let other = index[Int(truncatingIfNeeded: probe)]
+            if other == 0 { break }
+            let home = slot(of: header.pointee.entries[Int(other)].address)
+            if (probe &- home) & mask >= (probe &- hole) & mask {
+                index[Int(truncatingIfNeeded: hole)] = other
+                hole = probe
+            }
+        }
+        index[Int(truncatingIfNeeded: hole)] = 0
+    }
+
+    // MARK: A member's list and count
+
+    @inlinable
+    func link(_ entry: UInt32) {
+        append(entry)
+        let member = header.pointee.entries[Int(entry)].member
+        changeCount(of: member, to: header.pointee.members[Int(member)].count &+ 1)
+    }
+
+    @inlinable
+    func unlink(_ entry: UInt32) {
+        detach(entry)
+        let member = header.pointee.entries[Int(entry)].member
+        changeCount(of: member, to: header.pointee.members[Int(member)].count &- 1)
+    }
+
+    @inlinable
+    func append(_ entry: UInt32) {
+        let place = header.pointee.entries + Int(entry)
+        let member = header.pointee.members + Int(place.pointee.member)
+        place.pointee.older = member.pointee.newest
+        place.pointee.newer = 0
+        if member.pointee.newest != 0 {
+            header.pointee.entries[Int(member.pointee.newest)].newer = entry
+        } else {
+            member.pointee.oldest = entry
+        }
+        member.pointee.newest = entry
+    }
+
+    @inlinable
+    func detach(_ entry: UInt32) {
+        let place = header.pointee.entries + Int(entry)
+        let member = header.pointee.members + Int(place.pointee.member)
+        if place.pointee.older != 0 {
+            header.pointee.entries[Int(place.pointee.older)].newer = place.pointee.newer
+        } else {
+            member.pointee.oldest = place.pointee.newer
+        }
+        if place.pointee.newer != 0 {
+            header.pointee.entries[Int(place.pointee.newer)].older = place.pointee.older
+        } else {
+            member.pointee.newest = place.pointee.older
+        }
+    }
+
+    @inlinable
+    func changeCount(of number: UInt32, to count: UInt32) {
+        let members = header.pointee.members
+        let buckets = header.pointee.buckets
+        let member = members + Int(number)
+        let old = member.pointee.count
+        if old != 0 {
+            let previous = member.pointee.previousInBucket
+            let next = member.pointee.nextInBucket
+            if previous != 0 { members[Int(previous)].nextInBucket = next } else { buckets[Int(old)] = next }
+            if next != 0 { members[Int(next)].previousInBucket = previous }
+        }
+        member.pointee.count = count
+        if count != 0 {
+            let head = buckets[Int(count)]
+            member.pointee.previousInBucket = 0
+            member.pointee.nextInBucket = head
+            if head != 0 { members[Int(head)].previousInBucket = number }
+            buckets[Int(count)] = number
+        }
+        if count > header.pointee.largestCount {
+            header.pointee.largestCount = count
+        } else if old == header.pointee.largestCount, old != 0, buckets[Int(old)] == 0 {
+            header.pointee.largestCount = old &- 1
+        }
+    }
+}

@@ -1,0 +1,79 @@
+// The currency of the datapath: one Ethernet frame, possibly larger than any MTU, with what its producer
+// promised about checksums and segmentation. Nothing here owns memory; a frame is valid only until its
+// batch is reused.
+
+public import Wire
+
+/// What a virtio-net header says about a frame (`linux/virtio_net.h`), in host terms.
+@frozen
+public struct Offload: BitwiseCopyable, Sendable, Equatable {
+    /// The protocol a superframe is to be cut along.
+    @frozen
+    public enum Segmentation: BitwiseCopyable, Sendable {
+        case none, tcp4, tcp6, udp
+    }
+
+    public var segmentation: Segmentation
+    /// CWR is set and must stay on the first segment only (RFC 3168 §6.1.2).
+    public var hasCongestionFlag: Bool
+    /// The checksum field holds the folded pseudo-header sum and the rest is still to be added.
+    public var needsChecksum: Bool
+    /// L4 payload bytes per segment; 0 unless `segmentation` is set.
+    public var segmentByteCount: UInt16
+    /// Where summing starts (the L4 header), bytes from the start of the frame.
+    public var checksumStart: UInt16
+    /// Where the checksum field is, bytes from `checksumStart`.
+    public var checksumOffset: UInt16
+
+    @inlinable
+    public init(
+        segmentation: Segmentation = .none, hasCongestionFlag: Bool = false, needsChecksum: Bool = false,
+        segmentByteCount: UInt16 = 0, checksumStart: UInt16 = 0, checksumOffset: UInt16 = 0
+    ) {
+        self.segmentation = segmentation
+        self.hasCongestionFlag = hasCongestionFlag
+        self.needsChecksum = needsChecksum
+        self.segmentByteCount = segmentByteCount
+        self.checksumStart = checksumStart
+        self.checksumOffset = checksumOffset
+    }
+
+    /// A frame that is complete as it stands.
+    @inlinable public static var none: Offload { Offload() }
+}
+
+/// One frame in a receive buffer.
+@frozen
+public struct Superframe: BitwiseCopyable {
+    /// First byte of the destination MAC.
+    public var base: UnsafeMutableRawPointer
+    /// Bytes from `base` to the end of the payload; no FCS.
+    public var byteCount: Int
+    public var offload: Offload
+
+    @inlinable
+    public init(base: UnsafeMutableRawPointer, byteCount: Int, offload: Offload = .none) {
+        self.base = base
+        self.byteCount = byteCount
+        self.offload = offload
+    }
+
+    /// Largest frame any port or peer can hand over: a 64 KiB IP packet, Ethernet and two tags.
+    @inlinable public static var maximumByteCount: Int { 65_536 + 22 }
+
+    /// Adds the missing part of a partial checksum in place. False when the metadata points outside the frame.
+    @_noLocks
+    @inlinable
+    public mutating func completeChecksum() -> Bool {
+        guard offload.needsChecksum else { return true }
+        let start = Int(offload.checksumStart)
+        let field = start &+ Int(offload.checksumOffset)
+        guard start >= EthernetView.byteCount, field &+ 2 <= byteCount else { return false }
+        // The field already holds the pseudo-header sum, so summing over it folds that in.
+        let sum = Checksum.sum(UnsafeRawPointer(base + start), count: byteCount &- start)
+        let isUDP = Int(offload.checksumOffset) == FrameShape.Transport.udp.checksumOffset
+        Checksum.store(isUDP ? Checksum.finishUDP(sum) : Checksum.finish(sum), to: base + field)
+        offload.needsChecksum = false
+        return true
+    }
+}

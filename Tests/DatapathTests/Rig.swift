@@ -1,0 +1,196 @@
+// Owns: a compiled program with everything it borrows (tables, counters), made in two lines, and the twin of
+// the kernel that remembers what left.
+
+import Glibc
+import Wire
+
+@testable import Datapath
+
+/// A MAC table with its memory.
+final class OwnedTable {
+    let table: ForwardingTable
+    private let memory: UnsafeMutableRawPointer
+
+    init(capacity: Int, ageing: Int = 300, seed: UInt64 = 0x5eed) {
+        // calloc's large blocks are fresh mappings: the member array costs nothing until touched.
+        memory = calloc(1, ForwardingTable.byteCount(capacity: capacity))!
+        table = ForwardingTable(zeroed: memory, capacity: capacity, ageingSeconds: ageing, seed: seed)
+    }
+
+    deinit { free(memory) }
+}
+
+/// Builds a program. Port numbers are handed out from 0, whatever the port is.
+final class Rig {
+    private(set) var ports: [PortEntry] = []
+    private(set) var tunnels: [TunnelEntry] = []
+    private(set) var bridges: [BridgeEntry] = []
+    private(set) var listeners: [ListenerEntry] = []
+    var rules: [SenderTable.Rule] = []
+    var ownAddresses: [PackedAddress] = []
+    var dropsReservedBits = true
+    private var tables: [OwnedTable] = []
+    private var rows: [Counters] = []
+
+    deinit { for row in rows { row.deallocate() } }
+
+    private func row() -> Counters {
+        rows.append(.allocate())
+        return rows[rows.count - 1]
+    }
+
+    func bridge(capacity: Int = 64, ageing: Int = 300, forwardsReserved: Bool = false) -> UInt32 {
+        tables.append(OwnedTable(capacity: capacity, ageing: ageing))
+        var entry = BridgeEntry(table: tables[tables.count - 1].table)
+        entry.forwardsReserved = forwardsReserved
+        bridges.append(entry)
+        return UInt32(bridges.count - 1)
+    }
+
+    @discardableResult
+    func local(_ bridge: UInt32, mtu: UInt32 = 1500, kind: PortEntry.Kind = .tap) -> UInt32 {
+        var entry = PortEntry(counters: row(), identity: UInt64(ports.count))
+        entry.kind = kind
+        entry.bridge = bridge
+        entry.member = UInt32(ports.count + 1)
+        entry.mtu = mtu
+        entry.descriptor = 0
+        ports.append(entry)
+        return UInt32(ports.count - 1)
+    }
+
+    /// A tunnel with its claim on what comes to `listener` from `remote`; nil VNI is "flow".
+    @discardableResult
+    func tunnel(
+        _ bridge: UInt32, to remote: String, vni: Int? = 100, mtu: UInt32 = 1450, listener: UInt32 = 0,
+        _ change: (inout TunnelEntry) -> Void = { _ in }
+    ) -> UInt32 {
+        let port = local(bridge, mtu: mtu, kind: .tunnel)
+        var entry = TunnelEntry(remote: packed(remote), vni: VNI(truncating: UInt32(vni ?? 0)))
+        entry.acceptsAnyVNI = vni == nil
+        change(&entry)
+        ports[Int(port)].tunnel = UInt32(tunnels.count)
+        ports[Int(port)].descriptor = -1
+        tunnels.append(entry)
+        rules.append(
+            SenderTable.Rule(
+                listener: listener, remote: entry.remote, local: entry.local,
+                vni: vni.map { VNI(truncating: UInt32($0)) }, port: port))
+        return port
+    }
+
+    @discardableResult
+    func listener() -> UInt32 {
+        listeners.append(
+            ListenerEntry(descriptor: 0, counters: row(), identity: 1_000 + UInt64(listeners.count)))
+        return UInt32(listeners.count - 1)
+    }
+
+    lazy var program = Program(
+        ports: ports, tunnels: tunnels, bridges: bridges, listeners: listeners, senders: rules,
+        ownAddresses: ownAddresses, dropsReservedBits: dropsReservedBits)
+
+    func table(_ bridge: UInt32) -> ForwardingTable { bridges[Int(bridge)].table }
+    func counters(_ port: UInt32) -> CounterSnapshot { ports[Int(port)].counters.snapshot }
+    func listenerCounters(_ number: UInt32) -> CounterSnapshot {
+        listeners[Int(number)].counters.snapshot
+    }
+
+    /// The sums of all ports of a bridge.
+    func total(_ bridge: UInt32) -> CounterSnapshot {
+        ports.filter { $0.bridge == bridge }.reduce(.zero) { $0 + $1.counters.snapshot }
+    }
+}
+
+/// What left by one port.
+struct Sent: Equatable {
+    var port: UInt32
+    /// Without the VXLAN header.
+    var frame: [UInt8]
+    var offload = Offload.none
+    /// The eight bytes in front, for a tunnel.
+    var vxlan: [UInt8] = []
+    var envelope: Envelope?
+}
+
+/// The kernel's in-memory twin. Ports in `closed` refuse, like an interface that is down.
+struct Twin: EngineOutput, ~Copyable {
+    private(set) var sent: [Sent] = []
+    var closed: Set<UInt32> = []
+    private var scratch: [UnsafeMutableRawPointer] = []
+
+    deinit { for memory in scratch { memory.deallocate() } }
+
+    /// What left since the last call; scratch memory is given back, as at the end of a batch.
+    mutating func take() -> [Sent] {
+        for memory in scratch { memory.deallocate() }
+        scratch.removeAll()
+        defer { sent.removeAll() }
+        return sent
+    }
+
+    mutating func write(_ frame: Superframe, to port: PortEntry) {
+        guard admits(port) else { return }
+        sent.append(Sent(port: UInt32(port.identity), frame: frame.bytes, offload: frame.offload))
+        port.counters.transmitted(byteCount: frame.byteCount)
+    }
+
+    mutating func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer {
+        scratch.append(.allocate(byteCount: byteCount, alignment: 16))
+        return scratch[scratch.count - 1]
+    }
+
+    mutating func send(
+        header: UnsafeMutableRawBufferPointer, payload: UnsafeMutableRawBufferPointer, _ envelope: Envelope,
+        _ tunnel: TunnelEntry, _ port: PortEntry
+    ) {
+        guard admits(port) else { return }
+        let vxlan = VXLANView.byteCount
+        sent.append(
+            Sent(
+                port: UInt32(port.identity), frame: header[vxlan...] + Array(payload),
+                vxlan: Array(header[..<vxlan]), envelope: envelope))
+        port.counters.transmitted(byteCount: header.count + payload.count - vxlan)
+    }
+
+    private func admits(_ port: PortEntry) -> Bool {
+        if closed.contains(UInt32(port.identity)) { port.counters.dropTransmit(.portDown) }
+        return !closed.contains(UInt32(port.identity))
+    }
+}
+
+/// A VXLAN datagram's bytes.
+func vxlan(_ frame: [UInt8], vni: Int = 100) -> [UInt8] {
+    emitted(8) { VXLANHeader(vni: VNI(truncating: UInt32(vni))).emit(to: $0) } + frame
+}
+
+extension Engine {
+    /// Forwards `bytes` from guarded memory and returns what left.
+    mutating func forward(
+        _ bytes: [UInt8], _ offload: Offload = .none, ingress: UInt32, at milliseconds: UInt64 = 5_000,
+        closed: Set<UInt32> = []
+    ) -> [Sent] {
+        var twin = Twin()
+        twin.closed = closed
+        withFrame(bytes, offload) {
+            forward($0, ingress: ingress, nowMilliseconds: milliseconds, to: &twin)
+        }
+        return twin.take()
+    }
+
+    /// Takes in a datagram of `bytes` from guarded memory and returns what left.
+    mutating func receive(
+        _ bytes: [UInt8], from source: String, to destination: String? = nil, listener: UInt32 = 0,
+        typeOfService: UInt8 = 0, isTruncated: Bool = false, at milliseconds: UInt64 = 5_000
+    ) -> [Sent] {
+        var twin = Twin()
+        withFrame(bytes) {
+            let datagram = Datagram(
+                base: $0.base, byteCount: $0.byteCount, isTruncated: isTruncated,
+                typeOfService: typeOfService, source: packed(source),
+                destination: destination.map { packed($0) } ?? .none)
+            receive(datagram, listener: listener, nowMilliseconds: milliseconds, to: &twin)
+        }
+        return twin.take()
+    }
+}
