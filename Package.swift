@@ -31,11 +31,13 @@ let package = Package(
         .systemLibrary(
             name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+        .target(name: "CLinux"),
     ]
         + room("Wire", [], exclude: ["vectors.py"])
         + room("JSON", ["CJansson"])
         + room("API", ["Wire", "JSON"])
         + room("HTTP", ["CMicroHTTPD", "JSON"])
-        + room("Datapath", ["Wire"]),
+        + room("Datapath", ["Wire"])
+        + room("LinuxIO", ["CLinux", "Wire", "Datapath"]),
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,129 @@
+/*
+ * CLinux: the system calls Swift cannot spell (variadic ioctls, control messages, batched socket
+ * calls, clones of UAPI newer than the distribution's headers). Every function returns >= 0, or
+ * -errno. No state, no policy, no allocation: buffers and descriptors belong to the caller.
+ */
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/uio.h>
+#include <linux/rtnetlink.h>
+#include <linux/if_link.h>
+#include <linux/if_addr.h>
+#include <linux/virtio_net.h>
+
+/* ---- UAPI newer than Debian 12's headers (linux/if_tun.h, linux/virtio_net.h of Linux 6.18) ---- */
+enum {
+    CLX_TUN_F_CSUM = 0x01,
+    CLX_TUN_F_TSO4 = 0x02,
+    CLX_TUN_F_TSO6 = 0x04,
+    CLX_TUN_F_TSO_ECN = 0x08,
+    CLX_VIRTIO_NET_HDR_GSO_UDP_L4 = 5,
+};
+
+/* The 10-byte virtio-net header every TAP and packet socket here speaks, little- = host-endian. */
+struct clx_vnet_header {
+    uint8_t flags;
+    uint8_t gso_type;
+    uint16_t header_length;
+    uint16_t gso_size;
+    uint16_t checksum_start;
+    uint16_t checksum_offset;
+};
+_Static_assert(sizeof(struct clx_vnet_header) == 10, "linux/virtio_net.h: virtio_net_hdr is 10 bytes");
+
+/* An IP address and UDP port. family is AF_INET or AF_INET6; IPv4 uses address[0..3]. */
+struct clx_endpoint {
+    uint16_t family;
+    uint16_t port; /* host order */
+    uint8_t address[16];
+};
+
+/* ---- TAP ---- */
+/* Creates a TAP with a virtio-net header in the calling thread's network namespace.
+ * offloads: CLX_TUN_F_*. -EBUSY: the name is held by another process; -EEXIST: an interface
+ * of that name which is no TAP of ours exists. */
+int clx_tap_open(const char *name, unsigned offloads);
+/* Name of the interface behind a TAP descriptor now, wherever it has been renamed to. */
+int clx_tap_name(int fd, char name[16]);
+
+/* ---- packet socket ---- */
+/* Attaches to an interface: raw frames both ways with virtio-net headers, promiscuous, own
+ * transmissions not echoed. The kernel undoes all of it when the descriptor closes. */
+int clx_packet_open(int interface_index);
+
+/* One received or to-be-received raw frame. The buffer must have 4 spare bytes before `data`:
+ * the kernel strips an outer VLAN tag into a control message and this call puts it back. */
+struct clx_raw_frame {
+    void *data;
+    uint32_t capacity;
+    uint32_t length;
+    uint32_t truncated;
+    struct clx_vnet_header offload;
+};
+int clx_packet_receive(int fd, struct clx_raw_frame *frames, unsigned count);
+
+/* ---- UDP ---- */
+enum {
+    CLX_UDP_RECEIVER = 1,    /* binds for reception: address, port, TOS and drop reports on */
+    CLX_UDP_NO_CHECKSUM = 2, /* sends with a zero UDP checksum */
+    CLX_UDP_DO_NOT_FRAGMENT = 4, /* DF set, path MTU honoured; without it DF clear, still no fragments */
+};
+/* Port 0 lets the kernel choose. Never shares a port: -EADDRINUSE when somebody has it. */
+int clx_udp_open(const struct clx_endpoint *local, unsigned flags, int buffer_bytes);
+int clx_udp_port(int fd);
+/* Datagrams this socket had to drop (full buffer, bad checksum) since it was opened. */
+int64_t clx_socket_drops(int fd);
+/* MTU of the route to `remote` (with `local` as source when its family is non-zero), bytes. */
+int clx_route_mtu(const struct clx_endpoint *remote, const struct clx_endpoint *local);
+struct clx_datagram {
+    void *data;
+    uint32_t capacity;
+    uint32_t length;
+    uint32_t truncated;
+    uint32_t tos; /* outer TOS or traffic class */
+    struct clx_endpoint source;
+    struct clx_endpoint destination; /* family 0 when the kernel did not say */
+};
+int clx_udp_receive(int fd, struct clx_datagram *datagrams, unsigned count);
+
+struct clx_message {
+    struct iovec parts[2];
+    struct clx_endpoint destination;
+    struct clx_endpoint source; /* family 0: the route decides */
+    uint8_t tos;
+    uint8_t ttl; /* 0: the socket's default */
+};
+/* Sends in order; returns how many went out, or -errno of the first when none did. */
+int clx_udp_send(int fd, const struct clx_message *messages, unsigned count);
+
+/* ---- events ---- */
+enum { CLX_EPOLL_IN = 1, CLX_EPOLL_ERR = 8, CLX_EPOLL_HUP = 16 };
+struct clx_event {
+    uint32_t events;
+    uint64_t token;
+};
+int clx_epoll_create(void);
+int clx_epoll_add(int epoll, int fd, uint64_t token);
+int clx_epoll_remove(int epoll, int fd);
+int clx_epoll_wait(int epoll, struct clx_event *events, int count, int timeout_ms);
+int clx_eventfd_create(void);
+int clx_eventfd_signal(int fd);
+int clx_eventfd_drain(int fd);
+
+/* ---- netlink, namespaces, threads, files ---- */
+int clx_netlink_open(uint32_t groups);
+/* Moves the calling thread into the network namespace behind fd. */
+int clx_enter_network_namespace(int fd);
+int clx_name_thread(const char *name);
+/* Opens for reading, close-on-exec. */
+int clx_open_read(const char *path);
+/* Opens or creates a file and takes an exclusive lock; -EWOULDBLOCK when another process holds it. */
+int clx_lock_file(const char *path);
+uint64_t clx_monotonic_ms(void);
+/* "ENODEV" for ENODEV; NULL for a number without a name. */
+const char *clx_errno_name(int code);
+
+#endif

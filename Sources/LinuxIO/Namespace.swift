@@ -1,0 +1,60 @@
+// Network namespaces by the names `ip netns` knows. A namespace belongs to a thread, so work in another one
+// runs on a thread of its own that ends with it: no thread of the agent is ever left in the wrong place.
+
+internal import CLinux
+internal import Dispatch
+internal import Glibc
+internal import Synchronization
+
+internal import class Foundation.Thread
+
+/// Runs work inside network namespaces.
+public enum Namespace {
+    /// Where `ip netns` keeps its names.
+    public static func path(_ name: String) -> String { "/run/netns/\(name)" }
+
+    public static func exists(_ name: String) -> Bool { access(path(name), F_OK) == 0 }
+
+    /// Runs `body` in the namespace called `name`, or right here for nil. Blocks until it is done.
+    public static func run<R: Sendable>(
+        in name: String?, _ body: @escaping @Sendable () throws(LinuxError) -> R
+    ) throws(LinuxError) -> R {
+        guard let name else { return try body() }
+        return try runOnThread(name, body)
+    }
+
+    private static func runOnThread<R: Sendable>(
+        _ name: String, _ body: @escaping @Sendable () throws(LinuxError) -> R
+    ) throws(LinuxError) -> R {
+        let outcome = Outcome<R>()
+        let done = DispatchSemaphore(value: 0)
+        let thread = Thread {
+            outcome.set(enterAndRun(name, body))
+            done.signal()
+        }
+        thread.start()
+        done.wait()
+        guard let result = outcome.take() else { throw LinuxError("enter namespace \(name)", code: EAGAIN) }
+        return try result.get()
+    }
+
+    private static func enterAndRun<R>(
+        _ name: String, _ body: @Sendable () throws(LinuxError) -> R
+    ) -> Result<R, LinuxError> {
+        do throws(LinuxError) {
+            let descriptor = try check(clx_open_read(path(name)), "open namespace \(name)")
+            defer { close(descriptor) }
+            try check(clx_enter_network_namespace(descriptor), "enter namespace \(name)")
+            return .success(try body())
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Where the thread leaves its result.
+    private final class Outcome<R: Sendable>: Sendable {
+        private let value = Mutex<Result<R, LinuxError>?>(nil)
+        func set(_ result: Result<R, LinuxError>) { value.withLock { $0 = result } }
+        func take() -> Result<R, LinuxError>? { value.withLock { $0 } }
+    }
+}

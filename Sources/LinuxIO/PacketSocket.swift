@@ -1,0 +1,22 @@
+// An existing interface, attached by packet socket (packet(7)) with virtio-net headers. Closing it undoes
+// promiscuous mode; nothing else about the interface is touched.
+
+internal import CLinux
+internal import Glibc
+
+/// A packet socket on one interface of the agent's namespace.
+public final class PacketSocket {
+    public let descriptor: Int32
+    public let index: Int32
+
+    /// ENODEV when there is no such interface.
+    public init(interface name: String) throws(LinuxError) {
+        guard let link = try Netlink.link(named: name) else {
+            throw LinuxError("attach interface \(name)", code: ENODEV)
+        }
+        index = link.index
+        descriptor = try check(clx_packet_open(link.index), "attach interface \(name)")
+    }
+
+    deinit { close(descriptor) }
+}

@@ -1,0 +1,157 @@
+// A TAP interface made and owned by the agent. The kernel removes it when the descriptor closes, so nothing
+// is left behind however the agent ends.
+
+internal import CLinux
+internal import Glibc
+public import Wire
+
+/// What an interface should look like.
+public struct InterfaceSettings: Equatable, Sendable {
+    public var name: String
+    /// As `ip netns` calls it; nil is the agent's own.
+    public var namespace: String?
+    /// Nil leaves the kernel's choice.
+    public var mac: MACAddress?
+    public var mtu: Int
+    public var addresses: [IPPrefix]
+
+    public init(name: String, namespace: String?, mac: MACAddress?, mtu: Int, addresses: [IPPrefix]) {
+        self.name = name
+        self.namespace = namespace
+        self.mac = mac
+        self.mtu = mtu
+        self.addresses = addresses
+    }
+}
+
+/// A TAP. Not for concurrent use: the control plane owns it, the worker borrows the descriptor.
+public final class TAPDevice {
+    public let descriptor: Int32
+    public let index: Int32
+    public private(set) var settings: InterfaceSettings
+
+    /// Frames the kernel holds for us before it drops: enough for a burst between two breaths.
+    static let queueLength: UInt32 = 5000
+
+    private init(descriptor: Int32, index: Int32, settings: InterfaceSettings) {
+        self.descriptor = descriptor
+        self.index = index
+        self.settings = settings
+    }
+
+    deinit { close(descriptor) }
+
+    /// Creates the interface, names, addresses and raises it. On any failure nothing is left.
+    /// EBUSY or EEXIST: the name is taken. ENOENT: there is no such namespace.
+    ///
+    /// The TAP is always born in the agent's namespace: its descriptor keeps the namespace it was opened in
+    /// alive, and a guest's must be able to go.
+    public static func create(_ settings: InterfaceSettings) throws(LinuxError) -> TAPDevice {
+        let what = "create interface \(settings.name)"
+        // Asked first, so that a hopeless attempt makes nothing that anybody is told about.
+        try Namespace.run(in: settings.namespace) { () throws(LinuxError) in
+            if try Netlink.link(named: settings.name) != nil { throw LinuxError(what, code: EEXIST) }
+        }
+        let offloads = UInt32(CLX_TUN_F_CSUM | CLX_TUN_F_TSO4 | CLX_TUN_F_TSO6 | CLX_TUN_F_TSO_ECN)
+        // A name with %d is numbered by the kernel; it is in use only until the move.
+        let birthName = settings.namespace == nil ? settings.name : "viaduct%d"
+        let descriptor = try check(clx_tap_open(birthName, offloads), what)
+        do throws(LinuxError) {
+            if let namespace = settings.namespace {
+                try move(descriptor, to: namespace, as: settings.name)
+            }
+            let index = try Namespace.run(in: settings.namespace) { () throws(LinuxError) in
+                try configure(settings)
+            }
+            return TAPDevice(descriptor: descriptor, index: index, settings: settings)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+    }
+
+    private static func move(
+        _ descriptor: Int32, to namespace: String, as name: String
+    ) throws(LinuxError) {
+        guard let current = currentName(descriptor), let link = try Netlink.link(named: current) else {
+            throw LinuxError("find interface \(name)", code: ENODEV)
+        }
+        try Netlink.move(link.index, to: namespace, as: name)
+    }
+
+    /// Runs where the interface is; returns its index.
+    private static func configure(_ settings: InterfaceSettings) throws(LinuxError) -> Int32 {
+        guard let link = try Netlink.link(named: settings.name) else {
+            throw LinuxError("find interface \(settings.name)", code: ENODEV)
+        }
+        try Netlink.setLink(link.index, mtu: settings.mtu, mac: settings.mac, queueLength: queueLength)
+        for address in settings.addresses { try Netlink.addAddress(address, to: link.index) }
+        try Netlink.setLink(link.index, up: true)
+        return link.index
+    }
+
+    /// The interface's name now, nil when it is gone.
+    private static func currentName(_ descriptor: Int32) -> String? {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(IFNAMSIZ)) { name in
+            guard clx_tap_name(descriptor, name.baseAddress) == 0 else { return nil }
+            return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+    }
+
+    /// Changes MAC, MTU and addresses in place; name and namespace must be the same. `settings` says at every
+    /// moment what is in force, so that after a failure the way back starts from there.
+    public func apply(_ wanted: InterfaceSettings) throws(LinuxError) {
+        let current = settings
+        let index = index
+        let (reached, failure) = try Namespace.run(in: current.namespace) {
+            () throws(LinuxError) -> (InterfaceSettings, LinuxError?) in
+            var reached = current
+            do throws(LinuxError) {
+                try TAPDevice.change(index, &reached, wanted)
+                return (reached, nil)
+            } catch {
+                return (reached, error)
+            }
+        }
+        settings = reached
+        if let failure { throw failure }
+    }
+
+    /// Addresses are added before others are removed: one the kernel refuses costs nothing.
+    private static func change(
+        _ index: Int32, _ reached: inout InterfaceSettings, _ wanted: InterfaceSettings
+    ) throws(LinuxError) {
+        if wanted.mtu != reached.mtu {
+            try Netlink.setLink(index, mtu: wanted.mtu)
+            reached.mtu = wanted.mtu
+        }
+        if wanted.mac != reached.mac {
+            try Netlink.setLink(index, mac: wanted.mac)
+            reached.mac = wanted.mac
+        }
+        for address in wanted.addresses where !reached.addresses.contains(address) {
+            try Netlink.addAddress(address, to: index)
+            reached.addresses.append(address)
+        }
+        for address in reached.addresses where !wanted.addresses.contains(address) {
+            try Netlink.removeAddress(address, from: index)
+            reached.addresses.removeAll { $0 == address }
+        }
+        // With a subnet's first IPv4 address the kernel removes its others: put back what is wanted.
+        for address in wanted.addresses { try Netlink.addAddress(address, to: index) }
+        reached = wanted
+    }
+
+    /// Whether the kernel still has the interface, wherever it has been moved or renamed to.
+    public var exists: Bool { TAPDevice.currentName(descriptor) != nil }
+
+    /// The interface as it is now, nil when it is gone.
+    public func link() throws(LinuxError) -> Link? {
+        // The descriptor knows; a namespace of that name, or an index in it, may be another one by now.
+        guard exists else { return nil }
+        let index = index
+        return try Namespace.run(in: settings.namespace) { () throws(LinuxError) in
+            try Netlink.link(index: index)
+        }
+    }
+}

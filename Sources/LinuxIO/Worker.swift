@@ -1,0 +1,137 @@
+// One worker: a thread that sleeps in epoll, takes batches in from every ready port and listener, runs the
+// engine over them and flushes. Between two breaths, and only there, it does what the control plane asks:
+// adopts a program, reads or changes MAC tables.
+//
+//   control plane ── perform/adopt ──▶ mailbox ──(eventfd)──▶ breath … breath ──▶ next request
+
+internal import CLinux
+public import Datapath
+internal import Dispatch
+internal import Glibc
+internal import Synchronization
+internal import Wire
+
+internal import class Foundation.Thread
+
+/// What the worker tells the control plane, from its own thread: hand it on and return.
+public struct WorkerEvents: Sendable {
+    /// A local port's interface vanished or its descriptor broke.
+    public var portTroubled: @Sendable (_ identity: UInt64) -> Void
+    /// A datagram was larger than the path MTU the kernel has learned since.
+    public var pathMTUChanged: @Sendable () -> Void
+
+    public init(
+        portTroubled: @escaping @Sendable (UInt64) -> Void, pathMTUChanged: @escaping @Sendable () -> Void
+    ) {
+        self.portTroubled = portTroubled
+        self.pathMTUChanged = pathMTUChanged
+    }
+}
+
+/// A forwarding thread.
+public final class Worker: Sendable {
+    /// Work for the thread, between two breaths.
+    typealias Request = @Sendable (inout WorkerLoop) -> Void
+
+    private let mailbox = Mutex<[Request]>([])
+    private let wakeup: Int32
+    private let breathMilliseconds = Atomic<UInt64>(0)
+    private let breathCount = Atomic<UInt64>(0)
+    private let isStopping = Atomic<Bool>(false)
+
+    /// Starts the thread with an empty program.
+    public init(events: WorkerEvents) throws(LinuxError) {
+        wakeup = try check(clx_eventfd_create(), "create an eventfd")
+        let epoll = try check(clx_epoll_create(), "create an epoll instance")
+        try check(clx_epoll_add(epoll, wakeup, WorkerLoop.wakeupToken), "watch the eventfd")
+        breathMilliseconds.store(clx_monotonic_ms(), ordering: .relaxed)
+        let thread = Thread { [self] in
+            clx_name_thread("viaduct-worker")
+            var loop = WorkerLoop(epoll: epoll, events: events)
+            run(&loop)
+            close(epoll)
+        }
+        thread.start()
+    }
+
+    deinit { close(wakeup) }
+
+    /// Milliseconds since the last breath began; the worker breathes at least once a second.
+    public var idleMilliseconds: UInt64 {
+        clx_monotonic_ms() &- breathMilliseconds.load(ordering: .relaxed)
+    }
+
+    /// Breaths so far.
+    public var breaths: UInt64 { breathCount.load(ordering: .relaxed) }
+
+    /// The worker's clock, as its MAC tables see it.
+    public static var nowSeconds: UInt32 { UInt32(truncatingIfNeeded: nowMilliseconds / 1000) }
+    /// Monotonic.
+    public static var nowMilliseconds: UInt64 { clx_monotonic_ms() }
+
+    /// Runs `body` on the worker's thread between two breaths and waits for it.
+    public func perform<R: Sendable>(_ body: @escaping @Sendable () -> R) -> R {
+        submit { _ in body() }
+    }
+
+    /// Switches to another program. `migration` runs just before, on the worker's thread: it moves MAC tables
+    /// along. When this returns the worker no longer uses anything of the old program.
+    public func adopt(
+        _ program: Program, senders: SenderSockets, migration: @escaping @Sendable () -> Void = {}
+    ) {
+        submit { loop in
+            migration()
+            loop.adopt(program, senders)
+        }
+    }
+
+    /// Ends the thread and waits until it has left its loop.
+    public func stop() {
+        isStopping.store(true, ordering: .releasing)
+        submit { _ in }
+    }
+
+    private func submit<R: Sendable>(_ body: @escaping @Sendable (inout WorkerLoop) -> R) -> R {
+        let done = DispatchSemaphore(value: 0)
+        let result = ResultBox<R>()
+        mailbox.withLock {
+            $0.append { loop in
+                result.set(body(&loop))
+                done.signal()
+            }
+        }
+        clx_eventfd_signal(wakeup)
+        done.wait()
+        return result.take()
+    }
+
+    private func run(_ loop: inout WorkerLoop) {
+        while true {
+            let hasMail = loop.breathe()
+            breathMilliseconds.store(loop.nowMilliseconds, ordering: .relaxed)
+            breathCount.store(breathCount.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+            guard hasMail else { continue }
+            clx_eventfd_drain(wakeup)
+            let stopping = isStopping.load(ordering: .acquiring)
+            for request in takeMail() { request(&loop) }
+            if stopping { return }
+        }
+    }
+
+    private func takeMail() -> [Request] {
+        mailbox.withLock { mail in
+            defer { mail.removeAll() }
+            return mail
+        }
+    }
+}
+
+/// Carries a result from the worker's thread to the one that waits.
+private final class ResultBox<R: Sendable>: Sendable {
+    private let value = Mutex<R?>(nil)
+    func set(_ result: R) { value.withLock { $0 = result } }
+    func take() -> R {
+        guard let result = value.withLock({ $0 }) else { preconditionFailure("the request has not run") }
+        return result
+    }
+}
