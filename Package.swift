@@ -27,17 +27,42 @@ func room(
 
 let package = Package(
     name: "viaduct",
+    products: [.executable(name: "viaduct", targets: ["viaduct"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    ],
     targets: [
         .systemLibrary(
             name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
         .target(name: "CLinux"),
+        .executableTarget(
+            name: "viaduct",
+            dependencies: [
+                "Agent", "API", "HTTP", "JSON",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "viaductTests", dependencies: ["viaduct", "API", "Agent"], swiftSettings: strict),
     ]
         + room("Wire", [], exclude: ["vectors.py"])
+        + room("Datapath", ["Wire"])
+        + room("LinuxIO", ["CLinux", "Wire", "Datapath"])
         + room("JSON", ["CJansson"])
         + room("API", ["Wire", "JSON"])
         + room("HTTP", ["CMicroHTTPD", "JSON"])
-        + room("Datapath", ["Wire"])
-        + room("LinuxIO", ["CLinux", "Wire", "Datapath"]),
+        + room("Store", [.product(name: "GRDB", package: "GRDB.swift")])
+        + room(
+            "Agent",
+            [
+                "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Store", "Wire",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,135 @@
+// The agent as a service: puts store, worker, core and HTTP server together, runs until it is told to stop,
+// and takes everything down in the reverse order.
+
+public import API
+internal import HTTP
+internal import JSON
+internal import LinuxIO
+public import Logging
+public import ServiceLifecycle
+internal import Store
+internal import Wire
+
+/// `viaduct agent`.
+public struct Agent: Service {
+    /// Of this build.
+    public static let version = "0.1.0"
+    /// How long requests in flight may take once the agent has been told to stop.
+    static let drainSeconds = 5.0
+
+    private let settings: AgentSettings
+    private let log: Logger
+    private let onReady: @Sendable ([String]) -> Void
+
+    /// `onReady` is called once with the addresses that are listened on.
+    public init(
+        settings: AgentSettings, log: Logger, onReady: @escaping @Sendable ([String]) -> Void = { _ in }
+    ) {
+        self.settings = settings
+        self.log = log
+        self.onReady = onReady
+    }
+
+    /// Throws a description for people when the agent cannot start.
+    public func run() async throws {
+        let endpoints = try endpoints()
+        let store = try Store(path: settings.state)
+        let seed = try Agent.seed(in: store)
+        let executor = ControlExecutor(label: "viaduct.control")
+        let bell = Doorbell()
+        let worker = try Worker(
+            events: WorkerEvents(
+                portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }))
+        let ports = settings.sourcePorts.ports
+        let host = Host(
+            worker: worker, macSeed: seed,
+            sourcePorts: UInt16(ports.lowerBound)...UInt16(ports.upperBound),
+            strictVXLAN: settings.strictVXLAN)
+        let heartbeat = Heartbeat()
+        let core = AgentCore(
+            executor: executor, store: store, worker: worker, host: host, heartbeat: heartbeat, log: log)
+        let health = HealthChecks(worker: worker, heartbeat: heartbeat)
+        // Listening comes first: an agent that cannot have its address must not touch the host.
+        let api = AgentAPI(core: core, health: health, version: Agent.describe(), log: log)
+        let server = try HTTPServer(
+            endpoints: endpoints, renderFailure: AgentAPI.render,
+            onLog: { [log] line in log.notice("http", metadata: ["detail": "\(line)"]) },
+            handler: api.handle)
+        do {
+            try await core.restore()
+        } catch {
+            await server.stop(drainSeconds: 0)
+            await core.shutDown()
+            throw error
+        }
+        bell.answer { event in
+            Task {
+                switch event {
+                case .port: await core.portTroubled()
+                case .underlay: await core.underlayChanged()
+                }
+            }
+        }
+        health.restored()
+        log.info("ready", metadata: ["listening": "\(server.boundAddresses.joined(separator: " "))"])
+        onReady(server.boundAddresses)
+        await serve(core)
+        health.stopping()
+        log.info("stopping")
+        await server.stop(drainSeconds: Agent.drainSeconds)
+        await core.shutDown()
+        log.info("stopped")
+    }
+
+    /// Ticks until a graceful shutdown or a cancellation.
+    private func serve(_ core: AgentCore) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await core.keepTicking() }
+            group.addTask { try? await gracefulShutdown() }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func endpoints() throws -> [HTTPEndpoint] {
+        let listen = settings.listen
+        let tcp = HTTPEndpoint.tcp(host: "\(listen.address)", port: listen.port)
+        guard tcp.isLoopback else {
+            throw StartError(
+                "refusing to listen on \(listen): the API has no authentication yet, so wanted a loopback "
+                    + "address such as 127.0.0.1:8640")
+        }
+        return [tcp] + (settings.socket.map { [.unix(path: $0)] } ?? [])
+    }
+
+    /// A random number that stays with the state, so that made-up MAC addresses differ between hosts.
+    private static func seed(in store: Store) throws -> UInt64 {
+        let stored = try store.load().first { $0.kind == "agent" && $0.key == "seed" }
+        if let stored, let seed = UInt64(stored.body, radix: 16) { return seed }
+        let seed = UInt64.random(in: .min ... .max)
+        try store.commit([.put(StoredDocument(kind: "agent", key: "seed", body: String(seed, radix: 16)))])
+        return seed
+    }
+
+    private static func describe() -> Version {
+        Version(
+            version: version, swift: swiftVersion, kernel: Kernel.release,
+            features: ["underlay_socket", "tap_vnet_header", "checksum_offload"])
+    }
+
+    private static var swiftVersion: String {
+        #if compiler(>=6.4)
+            "6.4 or later"
+        #elseif compiler(>=6.3)
+            "6.3"
+        #else
+            "6.2"
+        #endif
+    }
+}
+
+/// Why the agent cannot start.
+public struct StartError: Error, CustomStringConvertible, Sendable {
+    public var description: String
+    init(_ description: String) { self.description = description }
+}

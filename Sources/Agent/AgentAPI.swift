@@ -1,0 +1,128 @@
+// From HTTP request to answer: find the operation, check what it accepts, run its handler, turn problems into
+// problem documents, count and log. The only place that knows both HTTP and the agent.
+
+internal import API
+internal import HTTP
+internal import JSON
+internal import Logging
+
+/// Serves one operation.
+typealias Handler = @Sendable (Call, AgentAPI) async throws(Problem) -> HTTPResponse
+
+/// The handlers of one file in `Resources`.
+protocol Routes: Sendable {
+    static var handlers: [OperationID: Handler] { get }
+}
+
+/// The agent's side of the API.
+struct AgentAPI: Sendable {
+    /// One line per file in `Resources`.
+    static let routes: [any Routes.Type] = [
+        BridgeRoutes.self,
+        PortRoutes.self,
+        TunnelRoutes.self,
+        MACRoutes.self,
+        ServiceRoutes.self,
+    ]
+
+    let core: AgentCore
+    let health: HealthChecks
+    let version: Version
+    let requests = RequestCounts()
+    private let log: Logger
+    private let handlers: [OperationID: Handler]
+    private let router: Router<OperationID>
+
+    init(core: AgentCore, health: HealthChecks, version: Version, log: Logger) {
+        self.core = core
+        self.health = health
+        self.version = version
+        self.log = log
+        handlers = AgentAPI.routes.reduce(into: [:]) { all, routes in
+            all.merge(routes.handlers) { first, _ in first }
+        }
+        let served = handlers
+        router = Router(
+            Operations.all.filter { served[$0.id] != nil }.map { ($0.method.rawValue, $0.path, $0.id) })
+    }
+
+    func handle(_ request: HTTPRequest) async -> HTTPResponse {
+        var template = "none"
+        var response: HTTPResponse
+        do throws(Problem) {
+            response = try await dispatch(request, &template)
+        } catch {
+            var problem = error
+            problem.instance = request.rawPath
+            problem.requestID = request.id
+            response = .problem(problem, headers: error.code == .unavailable ? [("Retry-After", "1")] : [])
+        }
+        if response.status == 405 { allow(request, &response) }
+        requests.add(template, request.method, response.status)
+        if request.method != "GET", request.method != "HEAD" {
+            log.info(
+                "write",
+                metadata: [
+                    "method": "\(request.method)", "path": "\(request.rawPath)",
+                    "status": "\(response.status)",
+                    "request_id": "\(request.id)", "remote": "\(request.remote)",
+                ])
+        }
+        return response
+    }
+
+    private func dispatch(_ request: HTTPRequest, _ template: inout String) async throws(Problem)
+        -> HTTPResponse
+    {
+        switch router.match(method: request.method, path: request.path) {
+        case .notFound:
+            throw Problem(.notFound, "there is nothing at \(request.rawPath)")
+        case .methodNotAllowed(let allow):
+            throw Problem(
+                .methodNotAllowed,
+                "\(request.rawPath): wanted \(allow.joined(separator: ", ")), found \(request.method)")
+        case .found(let id, let parameters, let found):
+            template = found
+            guard let handler = handlers[id], let operation = Operations[id] else {
+                throw Problem(.internal, "operation \(id.rawValue) has no handler")
+            }
+            let call = Call(request: request, operation: operation, parameters: parameters)
+            if !health.isServing, operation.path.hasPrefix("/v1/") {
+                throw Problem(.unavailable, "the stored state is being restored; try again")
+            }
+            try call.checkQuery()
+            try call.checkAccept()
+            return try await handler(call, self)
+        }
+    }
+
+    /// Adds what the path does allow; OPTIONS asks for just that.
+    private func allow(_ request: HTTPRequest, _ response: inout HTTPResponse) {
+        guard case .methodNotAllowed(let methods) = router.match(method: request.method, path: request.path)
+        else {
+            return
+        }
+        let header = (name: "Allow", value: (methods + ["OPTIONS"]).joined(separator: ", "))
+        if request.method == "OPTIONS" {
+            response = HTTPResponse(status: 204, headers: [header])
+        } else {
+            response.headers.append(header)
+        }
+    }
+
+    /// Problem documents for what the server refuses by itself.
+    static func render(_ failure: HTTPFailure) -> HTTPResponse {
+        let code: ProblemCode =
+            switch failure {
+            case .malformedRequest, .ambiguousLength, .unsupportedTransferEncoding, .tooManyHeaders:
+                .malformedRequest
+            case .uriTooLong: .uriTooLong
+            case .bodyTooLarge: .bodyTooLarge
+            case .methodNotImplemented: .methodNotAllowed
+            case .handlerTimeout: .timeout
+            case .unavailable: .unavailable
+            }
+        let problem = Problem(code, failure.message)
+        return .problem(problem, headers: code == .unavailable ? [("Retry-After", "1")] : [])
+    }
+}

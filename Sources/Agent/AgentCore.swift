@@ -1,0 +1,232 @@
+// The agent's one owner of state. Every write goes the same way: check, make, store, adopt, break.
+//
+//   PUT ─▶ new desired state ─▶ consistent? ─▶ plan ─▶ make (undoable) ─▶ store ─▶ program ─▶ break ─▶ 2xx
+//                                   │ no                  │ fails           │ fails
+//                                   ▼                     ▼                 ▼
+//                                problem            roll back, problem  roll back, problem
+//
+// A 2xx therefore means durable and in the datapath; anything else means nothing changed.
+
+internal import API
+internal import Datapath
+internal import LinuxIO
+internal import Logging
+internal import Store
+internal import Synchronization
+internal import Wire
+
+/// Desired state, running state, and the way between them.
+actor AgentCore {
+    private let executor: ControlExecutor
+    private let store: Store
+    private let log: Logger
+    let worker: Worker
+    let host: Host
+    private(set) var desired = DesiredState()
+    private var monitor: LinkMonitor?
+    private var isRefreshDue = false
+    /// Milliseconds of the last tick, for `/livez`: the control plane makes progress.
+    let heartbeat: Heartbeat
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// How often ports are healed and the underlay is looked at without being told to.
+    static let tickMilliseconds = 1000
+    /// Ticks between two looks at the underlay that nothing has asked for: the kernel forgets a lowered path
+    /// MTU after some minutes without telling anybody.
+    static let refreshTicks = 60
+
+    init(
+        executor: ControlExecutor, store: Store, worker: Worker, host: Host, heartbeat: Heartbeat, log: Logger
+    ) {
+        self.executor = executor
+        self.store = store
+        self.worker = worker
+        self.host = host
+        self.heartbeat = heartbeat
+        self.log = log
+    }
+
+    // MARK: Start
+
+    /// Brings back what was stored. What cannot be had now is degraded and tried again, never dropped.
+    func restore() throws {
+        let stored = try DesiredState(store.load())
+        _ = try host.refreshOwnAddresses()
+        desired = stored
+        for action in plan(DesiredState(), stored) {
+            var change = ChangeLog()
+            do throws(Problem) {
+                try host.make(action, stored, &change)
+                change.commitAll()
+            } catch {
+                host.note(error, for: action)
+                log.warning("degraded", metadata: ["resource": "\(action)", "error": "\(error.detail)"])
+            }
+        }
+        settleAll()
+        host.adopt(desired)
+        monitor = try LinkMonitor(queue: executor.queue) { [weak self] in
+            guard let self else { return }
+            Task { await self.underlayChanged() }
+        }
+        log.info(
+            "restored",
+            metadata: [
+                "bridges": "\(stored.bridges.count)",
+                "ports": "\(stored.bridges.values.reduce(0) { $0 + $1.ports.count })",
+                "tunnels": "\(stored.bridges.values.reduce(0) { $0 + $1.tunnels.count })",
+            ])
+    }
+
+    // MARK: Writing
+
+    /// Drives the host to another desired state, or leaves everything as it is and says why.
+    func transition(_ edit: (inout DesiredState) throws(Problem) -> Void) throws(Problem) {
+        var wanted = desired
+        try edit(&wanted)
+        let actions = plan(desired, wanted)
+        guard !actions.isEmpty else { return }
+        try wanted.checkConsistency()
+        var change = ChangeLog()
+        do throws(Problem) {
+            for action in actions where action.makes { try host.make(action, wanted, &change) }
+            for name in bridgesTouched(actions) { try host.settle(name, wanted, &change) }
+            try commit(wanted)
+        } catch {
+            change.rollBack()
+            host.dropPending()
+            throw error
+        }
+        change.commitAll()
+        for action in actions where !action.makes { host.destroy(action) }
+        host.closeUnusedSockets(wanted)
+        desired = wanted
+        // A tunnel that went may have been the narrowest.
+        settleAll(only: bridgesTouched(actions))
+        host.adopt(desired)
+    }
+
+    private func commit(_ wanted: DesiredState) throws(Problem) {
+        do throws(StoreError) {
+            try store.commit(wanted.storeChanges(from: desired))
+        } catch {
+            log.error("store failed", metadata: ["error": "\(error)"])
+            throw Problem(error.kind == .full ? .storageFull : .storageFailed, error.detail)
+        }
+    }
+
+    private func bridgesTouched(_ actions: [Action]) -> Set<Name> {
+        Set(actions.map(\.bridge))
+    }
+
+    /// Applies derived settings; what the kernel refuses shows as the port's error.
+    private func settleAll(only names: Set<Name>? = nil) {
+        for name in host.bridges.keys where names?.contains(name) ?? true {
+            for failure in host.settleEach(name, desired) {
+                log.warning("interface not settled", metadata: ["bridge": "\(name)", "error": "\(failure)"])
+            }
+        }
+    }
+
+    // MARK: Following the host
+
+    /// Something about links, addresses or routes is different: look soon, once for many changes.
+    func underlayChanged() {
+        guard !isRefreshDue else { return }
+        isRefreshDue = true
+        Task {
+            try? await Task.sleep(for: .milliseconds(50))
+            self.isRefreshDue = false
+            self.refresh()
+        }
+    }
+
+    /// The worker had trouble with a port: do not wait for the next tick.
+    func portTroubled() { tick() }
+
+    /// Looks at every tunnel's route and every local interface again, and acts on what differs.
+    private func refresh() {
+        var changed = false
+        do throws(LinuxError) {
+            changed = try host.refreshOwnAddresses()
+        } catch {
+            log.warning("addresses unknown", metadata: ["error": "\(error)"])
+        }
+        for (name, bridge) in host.bridges {
+            for (tunnelName, running) in bridge.tunnels {
+                guard let tunnel = desired.bridges[name]?.tunnels[tunnelName] else { continue }
+                changed = host.probe(running, tunnel) || changed
+            }
+        }
+        changed = !host.loseWhatIsGone().isEmpty || changed
+        changed = host.refreshSystemPorts() || changed
+        // Healing waits for the tick: an attempt makes link events of its own.
+        host.restoreAddresses(desired)
+        if changed {
+            settleAll()
+            host.adopt(desired)
+        }
+    }
+
+    /// About once a second.
+    func tick() {
+        heartbeat.beat()
+        let lost = host.loseWhatIsGone()
+        if !lost.isEmpty {
+            log.warning("interfaces gone", metadata: ["ports": "\(lost.joined(separator: " "))"])
+            host.adopt(desired)
+        }
+        if host.heal(desired) {
+            log.info("healed")
+            settleAll()
+            host.adopt(desired)
+        }
+    }
+
+    /// Ticks until cancelled.
+    func keepTicking() async {
+        var ticks = 0
+        while !Task.isCancelled {
+            tick()
+            ticks += 1
+            if ticks % AgentCore.refreshTicks == 0 { refresh() }
+            try? await Task.sleep(for: .milliseconds(AgentCore.tickMilliseconds))
+        }
+    }
+
+    // MARK: Stop
+
+    /// Lets go of everything: the kernel removes what was ours with its descriptors.
+    func shutDown() {
+        monitor = nil
+        // Buried, not dropped: descriptors and tables stay until the worker has left the last program.
+        for name in host.bridges.keys { host.destroy(.deleteBridge(name)) }
+        desired = DesiredState()
+        host.closeUnusedSockets(desired)
+        host.adopt(desired)
+        worker.stop()
+        try? store.close()
+    }
+}
+
+/// When the control plane last went round.
+final class Heartbeat: Sendable {
+    private let last = Atomic<UInt64>(Heartbeat.now)
+
+    static var now: UInt64 { Worker.nowMilliseconds }
+    func beat() { last.store(Heartbeat.now, ordering: .relaxed) }
+    var ageMilliseconds: UInt64 { Heartbeat.now &- last.load(ordering: .relaxed) }
+}
+
+extension Action {
+    /// The bridge a step belongs to.
+    var bridge: Name {
+        switch self {
+        case .createBridge(let name), .changeBridge(let name), .deleteBridge(let name): name
+        case .createPort(let name, _), .changePort(let name, _), .deletePort(let name, _): name
+        case .createTunnel(let name, _), .changeTunnel(let name, _), .deleteTunnel(let name, _): name
+        case .pinMAC(let name, _), .unpinMAC(let name, _): name
+        }
+    }
+}

@@ -1,0 +1,247 @@
+// The running side of the agent: makes and breaks what the plan says, so that each step can be taken back,
+// and compiles programs. Everything here blocks on system calls; the agent's actor has a thread for that.
+
+internal import API
+internal import Datapath
+internal import LinuxIO
+internal import Wire
+
+/// What the steps of one change leave to be done when it stands, or when it is taken back.
+struct ChangeLog {
+    private var rollback: [() -> Void] = []
+    private var commit: [() -> Void] = []
+
+    mutating func onRollback(_ step: @escaping () -> Void) { rollback.append(step) }
+    mutating func onCommit(_ step: @escaping () -> Void) { commit.append(step) }
+    func rollBack() { for step in rollback.reversed() { step() } }
+    func commitAll() { for step in commit { step() } }
+}
+
+/// Everything the agent has made on this host.
+final class Host {
+    var bridges: [Name: RunningBridge] = [:]
+    var listeners: [RunningListener.Key: RunningListener] = [:]
+    var senders = SenderSockets([:])
+    private(set) var ownAddresses: Set<IPAddress> = []
+    /// Totals of what no longer exists, so that the host's sums never go back.
+    private(set) var retired = CounterSnapshot.zero
+
+    /// Keeps made-up MAC addresses different from host to host and the same from start to start.
+    let macSeed: UInt64
+    let sourcePorts: ClosedRange<UInt16>
+    let strictVXLAN: Bool
+    private let worker: Worker
+    private var numbers = NumberPool(first: 0)
+    private var lastIdentity: UInt64 = 0
+    private let absent = Datapath.Counters.allocate()
+    /// MAC table work to be done on the worker's thread with the next program.
+    private var migration: [TableStep] = []
+    /// Kept until the next program is in force.
+    private var graveyard: [AnyObject] = []
+    private var freedPlaces: [Place] = []
+    private var closedListeners: [RunningListener] = []
+
+    init(worker: Worker, macSeed: UInt64, sourcePorts: ClosedRange<UInt16>, strictVXLAN: Bool) {
+        self.worker = worker
+        self.macSeed = macSeed
+        self.sourcePorts = sourcePorts
+        self.strictVXLAN = strictVXLAN
+    }
+
+    deinit { absent.deallocate() }
+
+    /// A change of a MAC table, done between two breaths.
+    enum TableStep: Sendable {
+        case adopt(ForwardingTable, from: ForwardingTable)
+        case setAgeing(ForwardingTable, seconds: Int)
+        case flush(ForwardingTable, member: UInt32)
+        case pin(ForwardingTable, MACAddress, port: UInt32, member: UInt32)
+        case unpin(ForwardingTable, MACAddress)
+
+        func run() {
+            switch self {
+            case .adopt(let table, let old): table.adopt(old)
+            case .setAgeing(let table, let seconds): table.setAgeing(seconds: seconds)
+            case .flush(let table, let member): table.flush(member: member)
+            case .pin(let table, let mac, let port, let member):
+                table.setStatic(mac, port: port, member: member)
+            case .unpin(let table, let mac): table.removeStatic(mac)
+            }
+        }
+    }
+
+    func later(_ step: TableStep) { migration.append(step) }
+
+    // MARK: Places
+
+    func newIdentity() -> UInt64 {
+        lastIdentity += 1
+        return lastIdentity
+    }
+
+    func newPlace(_ members: inout NumberPool) -> Place {
+        Place(
+            number: numbers.take(), member: members.take(), identity: newIdentity(), counters: .allocate())
+    }
+
+    /// Frees a place once the program without it is in force.
+    func bury(_ place: Place, of bridge: RunningBridge?) {
+        if let bridge {
+            later(.flush(bridge.table, member: place.member))
+            bridge.members.giveBack(place.member)
+        }
+        freedPlaces.append(place)
+    }
+
+    func bury(_ object: AnyObject) { graveyard.append(object) }
+    func bury(_ listener: RunningListener) { closedListeners.append(listener) }
+
+    /// Takes back a place the worker has never seen.
+    func discard(_ place: Place, of bridge: RunningBridge?) {
+        bridge?.members.giveBack(place.member)
+        numbers.giveBack(place.number)
+        place.counters.deallocate()
+    }
+
+    /// Forgets steps of a change that was taken back.
+    func dropPending() { migration.removeAll() }
+
+    // MARK: The datapath
+
+    /// Compiles the present state and waits until the worker runs it; then lets go of what it replaced.
+    func adopt(_ desired: DesiredState) {
+        let program = compile(desired)
+        let steps = migration
+        migration.removeAll()
+        worker.adopt(program, senders: senders) { for step in steps { step.run() } }
+        graveyard.removeAll()
+        for place in freedPlaces {
+            retired = retired + place.counters.snapshot
+            numbers.giveBack(place.number)
+            place.counters.deallocate()
+        }
+        freedPlaces.removeAll()
+        for listener in closedListeners { retired = retired + listener.counters.snapshot }
+        closedListeners.removeAll()
+    }
+
+    private func compile(_ desired: DesiredState) -> Program {
+        let names = bridges.keys.sorted()
+        let count = bridges.values.flatMap(\.places).map { Int($0.number) + 1 }.max() ?? 0
+        var ports = Array(repeating: PortEntry(counters: absent, identity: 0), count: count)
+        var tunnels: [TunnelEntry] = []
+        var rules: [SenderTable.Rule] = []
+        var entries: [BridgeEntry] = []
+        let keys = listeners.keys.sorted()
+        let positions = Dictionary(uniqueKeysWithValues: keys.enumerated().map { ($1, UInt32($0)) })
+        for (position, name) in names.enumerated() {
+            guard let bridge = bridges[name], let spec = desired.bridges[name] else { continue }
+            var entry = BridgeEntry(table: bridge.table)
+            entry.forwardsReserved = spec.spec.forwardBPDU
+            entries.append(entry)
+            for port in bridge.locals { ports[Int(port.place.number)] = portEntry(port, UInt32(position)) }
+            for (tunnelName, running) in bridge.tunnels {
+                guard let tunnel = spec.tunnels[tunnelName] else { continue }
+                let vni = spec.vni(of: tunnel)
+                var port = PortEntry(counters: running.place.counters, identity: running.place.identity)
+                port.kind = .tunnel
+                port.bridge = UInt32(position)
+                port.member = running.place.member
+                port.mtu = UInt32(running.innerMTU(tunnel))
+                port.tunnel = UInt32(tunnels.count)
+                ports[Int(running.place.number)] = port
+                tunnels.append(tunnelEntry(tunnel, vni, running))
+                if running.route.refusal == nil, let listener = positions[RunningListener.Key(tunnel)] {
+                    rules.append(rule(tunnel, vni, listener, running))
+                }
+            }
+        }
+        let sockets = keys.compactMap { listeners[$0] }.map {
+            ListenerEntry(descriptor: $0.socket.descriptor, counters: $0.counters, identity: $0.identity)
+        }
+        return Program(
+            ports: ports, tunnels: tunnels, bridges: entries, listeners: sockets, senders: rules,
+            ownAddresses: ownAddresses.map { PackedAddress($0) }, dropsReservedBits: strictVXLAN)
+    }
+
+    private func portEntry(_ port: RunningPort, _ bridge: UInt32) -> PortEntry {
+        var entry = PortEntry(counters: port.place.counters, identity: port.place.identity)
+        entry.kind = if case .packetSocket = port.device { .packetSocket } else { .tap }
+        entry.bridge = bridge
+        entry.member = port.place.member
+        entry.mtu = UInt32(port.mtu)
+        entry.descriptor = port.device?.descriptor ?? -1
+        return entry
+    }
+
+    private func tunnelEntry(_ tunnel: Tunnel, _ vni: TunnelVNI, _ running: RunningTunnel) -> TunnelEntry {
+        var number = VNI(truncating: 0)
+        if case .fixed(let fixed) = vni { number = fixed }
+        var entry = TunnelEntry(remote: PackedAddress(tunnel.remoteIP), vni: number)
+        entry.acceptsAnyVNI = vni == .flow
+        entry.local = tunnel.localIP.map { PackedAddress($0) } ?? .none
+        entry.destinationPort = UInt16(tunnel.dstPort)
+        entry.timeToLive = if case .fixed(let hops) = tunnel.ttl { hops } else { 0 }
+        if case .fixed(let value) = tunnel.tos { entry.typeOfService = value }
+        entry.inheritsTypeOfService = tunnel.tos == .inherit
+        entry.doNotFragment = tunnel.dfDefault
+        entry.checksum = tunnel.csum
+        entry.isUsable = running.route.refusal == nil
+        return entry
+    }
+
+    private func rule(
+        _ tunnel: Tunnel, _ vni: TunnelVNI, _ listener: UInt32, _ running: RunningTunnel
+    ) -> SenderTable.Rule {
+        let number: VNI? = if case .fixed(let fixed) = vni { fixed } else { nil }
+        return SenderTable.Rule(
+            listener: listener, remote: PackedAddress(tunnel.remoteIP),
+            local: tunnel.localIP.map { PackedAddress($0) } ?? .none, vni: number, port: running.place.number)
+    }
+
+    // MARK: The underlay as the kernel sees it
+
+    /// Looks at this host's addresses again; true when they differ.
+    func refreshOwnAddresses() throws(LinuxError) -> Bool {
+        let now = Set(try Netlink.interfaceAddresses().map(\.address))
+        defer { ownAddresses = now }
+        return now != ownAddresses
+    }
+
+    /// Asks the kernel for the way to a tunnel's remote; true when the answer differs from the last.
+    func probe(_ running: RunningTunnel, _ tunnel: Tunnel) -> Bool {
+        let before = running.route
+        var now = RunningTunnel.Route()
+        // The MTU stays where there is none to be had: a route that comes and goes must not resize the guests'
+        // interfaces each time.
+        now.pathMTU = before.pathMTU
+        do throws(LinuxError) {
+            let route = try Netlink.route(to: tunnel.remoteIP, from: tunnel.localIP)
+            now.source = tunnel.localIP ?? route.source
+            if ownAddresses.contains(tunnel.remoteIP) {
+                now.refusal = "remote_ip \(tunnel.remoteIP) is an address of this host"
+            } else if let bridge = bridge(owning: route.interface) {
+                now.refusal = "the route to remote_ip \(tunnel.remoteIP) leads back into bridge \(bridge)"
+            } else {
+                now.pathMTU = try UnderlayRoute.mtu(to: tunnel.remoteIP, from: tunnel.localIP)
+            }
+        } catch {
+            now.error = error.description
+        }
+        running.route = now
+        return before != now
+    }
+
+    /// The bridge one of whose TAPs has this index: what goes there would be encapsulated again.
+    private func bridge(owning interface: Int32) -> Name? {
+        bridges.first { _, bridge in
+            bridge.locals.contains { port in
+                if case .tap(let tap) = port.device, tap.settings.namespace == nil {
+                    tap.index == interface
+                } else {
+                    false
+                }
+            }
+        }?.key
+    }
+}

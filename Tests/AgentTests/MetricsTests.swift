@@ -1,0 +1,100 @@
+// The metrics page of a live agent, as Prometheus' own tool reads it.
+
+import Foundation
+import Testing
+
+@testable import Agent
+
+extension OnTheHost {
+    @Suite struct MetricsTests {
+        private func furnish(_ agent: TestAgent) async throws {
+            let bridge = "/v1/bridges/\(agent.site.name("b"))"
+            await agent.put(bridge)
+            await agent.put("\(bridge)/ports/\(agent.site.name("p"))", #"{"type":"tap"}"#)
+            for number in 1...3 {
+                let body = #"{"remote_ip":"198.51.100.\#(number)","dst_port":2040\#(number)}"#
+                await agent.put("\(bridge)/tunnels/t\(number)", body)
+            }
+            await agent.put("/v1/bridges/\(agent.site.name("c"))")
+            await agent.put("/v1/bridges/-")
+            await agent.get("/nowhere")
+            await agent.ask("POST", "/v1/bridges")
+        }
+
+        @Test("promtool finds nothing to say about the page, empty or full")
+        func promtool() async throws {
+            try await TestAgent.run { agent in
+                for _ in 0..<2 {
+                    let page = await agent.get("/metrics").text
+                    let file = "\(agent.site.directory)/page"
+                    try page.write(toFile: file, atomically: true, encoding: .utf8)
+                    #expect(try agent.site.shell("promtool check metrics < \(file)") == "")
+                    try await furnish(agent)
+                }
+            }
+        }
+
+        @Test("a family is said once, before its samples, and no sample twice")
+        func families() async throws {
+            try await TestAgent.run { agent in
+                try await furnish(agent)
+                let lines = await agent.get("/metrics").text.split(separator: "\n")
+                for keyword in ["# HELP ", "# TYPE "] {
+                    let names = lines.filter { $0.hasPrefix(keyword) }.map { $0.split(separator: " ")[2] }
+                    #expect(Set(names).count == names.count)
+                }
+                let samples = lines.filter { !$0.hasPrefix("#") }.map { $0.split(separator: " ")[0] }
+                #expect(Set(samples).count == samples.count)
+                var family = ""
+                for line in lines {
+                    let words = line.split(separator: " ")
+                    if line.hasPrefix("# TYPE ") { family = String(words[2]) }
+                    if !line.hasPrefix("#") {
+                        #expect(words[0].prefix { $0 != "{" } == family, "\(line)")
+                    }
+                }
+            }
+        }
+
+        @Test("the page counts what happened, by routes and not by paths")
+        func counts() async throws {
+            try await TestAgent.run { agent in
+                try await furnish(agent)
+                let page = await agent.get("/metrics").text
+                let name = agent.site.name("b")
+                let expected = [
+                    #"viaduct_http_requests_total{route="/v1/bridges/{bridge}",method="PUT",code="201"} 2"#,
+                    #"viaduct_http_requests_total{route="/v1/bridges/{bridge}",method="PUT",code="400"} 1"#,
+                    #"viaduct_http_requests_total{route="none",method="GET",code="404"} 1"#,
+                    #"viaduct_fdb_capacity{bridge="\#(name)"} 8192"#,
+                    #"viaduct_listener_receive_packets_total{listener="ipv4:20401"} 0"#,
+                    #"viaduct_tunnel_receive_packets_total{bridge="\#(name)",tunnel="t1"} 0"#,
+                ]
+                for line in expected { #expect(page.contains(line + "\n"), "\(line)") }
+                #expect(!page.contains("/nowhere"))
+            }
+        }
+
+        @Test("totals of drops do not go back when a bridge is removed")
+        func totalsStay() async throws {
+            try await TestAgent.run { agent in
+                let bridge = "/v1/bridges/\(agent.site.name("b"))"
+                // Alone on its bridge, the local port has nowhere to flood to.
+                await agent.put(bridge, #"{"addresses":["198.18.9.1/24"]}"#)
+                func dropped() async -> UInt64 {
+                    let prefix =
+                        #"viaduct_datapath_dropped_packets_total{reason="no_destination","#
+                        + #"direction="receive"} "#
+                    let lines = await agent.get("/metrics").text.split(separator: "\n")
+                    return lines.first { $0.hasPrefix(prefix) }
+                        .flatMap { UInt64($0.dropFirst(prefix.count)) } ?? 0
+                }
+                _ = try? agent.site.shell("ping -c 1 -W 1 198.18.9.2")
+                try await eventually("a frame had nowhere to go") { await dropped() > 0 }
+                let before = await dropped()
+                await agent.delete(bridge)
+                #expect(await dropped() >= before)
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+// The built binary as a process: started with arguments, watched through its output, spoken to through its
+// Unix socket, ended by a signal.
+
+import Foundation
+import JSON
+import Synchronization
+import Testing
+
+/// What a finished process left.
+struct Outcome: Sendable {
+    var status: Int32
+    var output: String
+    var error: String
+}
+
+/// A directory and a prefix of interface names that no other test has.
+struct Place: ~Copyable {
+    private static let count = Atomic<Int>(0)
+    let directory: String
+    let prefix: String
+
+    init() throws {
+        let number = Place.count.wrappingAdd(1, ordering: .relaxed).newValue
+        prefix = "w\(String(getpid(), radix: 36))\(String(number, radix: 36))-"
+        directory = "/tmp/viaduct-binary-\(prefix)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: directory) }
+
+    var socket: String { "\(directory)/agent.sock" }
+    var state: String { "\(directory)/agent.db" }
+
+    /// Arguments of an agent that is in nobody's way.
+    var arguments: [String] {
+        ["agent", "--listen", "127.0.0.1:0", "--socket", socket, "--state", state]
+    }
+}
+
+/// A process of the built binary.
+final class RunningAgent {
+    /// Beside the test bundle, where SwiftPM puts both.
+    static var binary: URL {
+        URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+            .appending(path: "viaduct")
+    }
+
+    private let process = Process()
+    private let socket: String
+    private let log: URL
+    let startedAt = ContinuousClock.now
+
+    /// Starts the agent of a place; `arguments` come on top.
+    init(_ place: borrowing Place, _ arguments: [String] = [], environment: [String: String] = [:]) throws {
+        socket = place.socket
+        log = URL(filePath: "\(place.directory)/log-\(UUID().uuidString)")
+        try Data().write(to: log)
+        process.executableURL = RunningAgent.binary
+        process.arguments = place.arguments + arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
+        process.standardError = try FileHandle(forWritingTo: log)
+        try process.run()
+    }
+
+    /// A test that fails must not leave an agent behind.
+    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+
+    var output: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
+
+    /// Waits until it says that it is ready and returns how long that took.
+    func ready(at location: SourceLocation = #_sourceLocation) throws -> Duration {
+        while try status("GET", "/readyz") != 200 {
+            let elapsed = ContinuousClock.now - startedAt
+            try #require(
+                process.isRunning && elapsed < .seconds(10), "not ready: \(output)", sourceLocation: location)
+            usleep(2000)
+        }
+        return ContinuousClock.now - startedAt
+    }
+
+    /// The status of one request; 0 while nobody listens.
+    func status(_ method: String, _ path: String, _ body: String = "") throws -> Int {
+        Int(try curl(method, path, body, ["-o", "/dev/null", "-w", "%{http_code}"])) ?? 0
+    }
+
+    func get(_ path: String) throws -> JSONValue {
+        try JSONValue.parse(Array(try curl("GET", path, "", []).utf8))
+    }
+
+    private func curl(_ method: String, _ path: String, _ body: String, _ more: [String]) throws -> String {
+        var arguments = ["-s", "--max-time", "5", "--unix-socket", socket, "-X", method] + more
+        if !body.isEmpty { arguments += ["-d", body] }
+        return try run(arguments + ["http://agent\(path)"], of: URL(filePath: "/usr/bin/curl")).output
+    }
+
+    /// Sends a signal and waits for the end.
+    func end(_ signal: Int32) -> Int32 {
+        kill(process.processIdentifier, signal)
+        process.waitUntilExit()
+        return process.terminationStatus
+    }
+
+    func waitForEnd() -> Int32 {
+        process.waitUntilExit()
+        return process.terminationStatus
+    }
+}
+
+/// Runs a program to its end.
+func run(_ arguments: [String], of program: URL = RunningAgent.binary) throws -> Outcome {
+    let process = Process()
+    let (output, error) = (Pipe(), Pipe())
+    process.executableURL = program
+    process.arguments = arguments
+    process.standardOutput = output
+    process.standardError = error
+    try process.run()
+    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    let complaint = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    return Outcome(status: process.terminationStatus, output: text, error: complaint)
+}
