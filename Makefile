@@ -1,0 +1,67 @@
+# One verb per task; each installs what it needs (root, apt) and can be the first command on a fresh machine.
+
+PREFIX ?= /usr/local
+BINARY := .build/release/viaduct
+VENV := .venv
+# Test tools from PyPI come first on the path, whatever the machine has.
+WITH_TOOLS := env PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: help demo test build lint format openapi install clean packages tools unit topology bench
+
+help:
+	@echo "make demo       two hosts bridged over VXLAN by curl, and a Viaduct host with a kernel vxlan one"
+	@echo "make test       every test: lint, unit, object file, topology"
+	@echo "make build      the release binary, $(BINARY)"
+	@echo "make unit | topology | bench | lint | format | openapi | install | clean"
+
+packages:
+	@sh deploy/install-packages.sh
+
+# The Swift runtime is linked in: the binary needs no toolchain where it runs.
+build: packages
+	swift build -c release --product viaduct --static-swift-stdlib
+
+demo: build
+	bash deploy/demo.sh $(BINARY)
+
+test: packages tools lint unit build hotpath topology
+	@echo "all tests passed"
+
+tools: $(VENV)/ready
+$(VENV)/ready: Tests/requirements.txt | packages
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r Tests/requirements.txt
+	touch $@
+
+lint: packages
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests
+	python3 Tests/Tidy/tidy.py
+
+format:
+	swift format format --in-place --parallel --recursive Package.swift Sources Tests
+
+unit: packages tools
+	$(WITH_TOOLS) swift test --parallel
+
+# The packet path in the object file: no reference counting, no allocation, no locks.
+.PHONY: hotpath
+hotpath: build
+	python3 Tests/Tidy/check_hot_path.py
+
+topology: build tools
+	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 -m pytest -q
+
+bench: build tools
+	VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 Tests/Bench/bench.py
+
+openapi: packages
+	swift build --product viaduct
+	.build/debug/viaduct openapi > openapi/viaduct.json
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/viaduct
+	strip $(DESTDIR)$(PREFIX)/bin/viaduct
+
+clean:
+	rm -rf .build $(VENV)
