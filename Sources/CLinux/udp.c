@@ -244,7 +244,8 @@ int clx_udp_receive(int fd, struct clx_datagram *datagrams, unsigned count)
     return received;
 }
 
-static struct cmsghdr *put_control(struct msghdr *message, size_t *used, int level, int type, const void *value, size_t size)
+static void put_control(
+    struct msghdr *message, size_t *used, int level, int type, const void *value, size_t size)
 {
     struct cmsghdr *c = (struct cmsghdr *)((char *)message->msg_control + *used);
     c->cmsg_level = level;
@@ -252,7 +253,6 @@ static struct cmsghdr *put_control(struct msghdr *message, size_t *used, int lev
     c->cmsg_len = CMSG_LEN(size);
     memcpy(CMSG_DATA(c), value, size);
     *used += CMSG_SPACE(size);
-    return c;
 }
 
 /* Only what differs from the socket's defaults is said: each control message costs a route lookup. */

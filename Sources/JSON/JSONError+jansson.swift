@@ -1,3 +1,5 @@
+// From jansson's error codes and texts to kinds and sentences.
+
 import CJansson
 
 extension JSONError {
