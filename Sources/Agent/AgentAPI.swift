@@ -22,6 +22,7 @@ struct AgentAPI: Sendable {
         PortRoutes.self,
         TunnelRoutes.self,
         MACRoutes.self,
+        BatchRoutes.self,
         ServiceRoutes.self,
     ]
 
@@ -58,6 +59,7 @@ struct AgentAPI: Sendable {
             response = .problem(problem, headers: error.code == .unavailable ? [("Retry-After", "1")] : [])
         }
         if response.status == 405 { allow(request, &response) }
+        condition(request, &response)
         requests.add(template, request.method, response.status)
         if request.method != "GET", request.method != "HEAD" {
             log.info(
@@ -93,6 +95,41 @@ struct AgentAPI: Sendable {
             try call.checkQuery()
             try call.checkAccept()
             return try await handler(call, self)
+        }
+    }
+
+    /// Gives an answer to a read its tag, and leaves the body out for a reader who has it already
+    /// (RFC 9110 §13.1.2).
+    private func condition(_ request: HTTPRequest, _ response: inout HTTPResponse) {
+        guard request.method == "GET" || request.method == "HEAD", response.status == 200 else { return }
+        let tag: String
+        if let known = response.headers.first(where: { $0.name == "ETag" })?.value {
+            tag = known
+        } else {
+            tag = EntityTag(of: response.body).description
+            response.headers.append((name: "ETag", value: tag))
+        }
+        let wanted = request.header("If-None-Match") ?? ""
+        guard
+            wanted.trimmed == "*"
+                || wanted.split(separator: ",").contains(where: { String($0).trimmed == tag })
+        else { return }
+        response = HTTPResponse(status: 304, headers: [(name: "ETag", value: tag)])
+    }
+
+    /// Says who changed what, from what to what: one line per resource.
+    func audit(_ request: HTTPRequest, _ changes: [ResourceChange]) {
+        for change in changes {
+            func text(_ spec: Spec?) -> String {
+                spec.map { JSONValue.object($0.json).description } ?? "none"
+            }
+            log.notice(
+                "audit",
+                metadata: [
+                    "resource": "\(change.id.path)", "before": "\(text(change.from))",
+                    "after": "\(text(change.to))", "request_id": "\(request.id)",
+                    "remote": "\(request.remote)",
+                ])
         }
     }
 

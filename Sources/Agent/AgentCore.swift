@@ -19,7 +19,7 @@ internal import Wire
 actor AgentCore {
     private let executor: ControlExecutor
     private let store: Store
-    private let log: Logger
+    let log: Logger
     let worker: Worker
     let host: Host
     private(set) var desired = DesiredState()
@@ -81,18 +81,15 @@ actor AgentCore {
 
     // MARK: Writing
 
-    /// Drives the host to another desired state, or leaves everything as it is and says why.
-    func transition(_ edit: (inout DesiredState) throws(Problem) -> Void) throws(Problem) {
-        var wanted = desired
-        try edit(&wanted)
+    /// Drives the host to another desired state, or leaves everything as it is and says why. `changes` is what
+    /// differs: the store writes in proportion to it, not to the state.
+    func transition(to wanted: DesiredState, _ changes: [ResourceChange]) throws(Problem) {
         let actions = plan(desired, wanted)
-        guard !actions.isEmpty else { return }
-        try wanted.checkConsistency()
         var change = ChangeLog()
         do throws(Problem) {
             for action in actions where action.makes { try host.make(action, wanted, &change) }
             for name in bridgesTouched(actions) { try host.settle(name, wanted, &change) }
-            try commit(wanted)
+            try commit(changes)
         } catch {
             change.rollBack()
             host.dropPending()
@@ -107,9 +104,9 @@ actor AgentCore {
         host.adopt(desired)
     }
 
-    private func commit(_ wanted: DesiredState) throws(Problem) {
+    private func commit(_ changes: [ResourceChange]) throws(Problem) {
         do throws(StoreError) {
-            try store.commit(wanted.storeChanges(from: desired))
+            try store.commit(changes.map(\.storeChange))
         } catch {
             log.error("store failed", metadata: ["error": "\(error)"])
             throw Problem(error.kind == .full ? .storageFull : .storageFailed, error.detail)

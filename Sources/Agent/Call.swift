@@ -18,28 +18,57 @@ struct Call: Sendable {
 
     func mac(_ kind: Kind) throws(Problem) -> MACAddress { try kind.mac(in: parameters[kind.singular] ?? "") }
 
-    /// The body as a resource.
-    func body<R: Record>(_ type: R.Type) throws(Problem) -> R {
-        if let sent = request.header("Content-Type"), !Call.accepts(mediaType: sent) {
-            throw Problem(.unsupportedMediaType, "Content-Type: wanted application/json, found \(sent)")
+    /// The value of a query parameter, nil when it is not there.
+    func query(_ name: String) -> String? { request.query.first { $0.name == name }?.value }
+
+    /// Whether the caller only wants to know.
+    func isDryRun() throws(Problem) -> Bool {
+        switch query("dry_run") {
+        case nil, "false": return false
+        case "true", "": return true
+        case let other?:
+            throw Problem(.malformedRequest, "query parameter dry_run: wanted true or false, found \(other)")
         }
-        return try R.parse(request.body)
     }
 
-    /// JSON, and what `curl -d` says when it is not told otherwise. Browsers ask before a cross-site PUT or
-    /// DELETE whatever its type, and are refused, so this lets no other site write.
-    private static func accepts(mediaType: String) -> Bool {
-        let type = mediaType.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
-        return type == "application/json" || type == "application/x-www-form-urlencoded"
+    /// The body, parsed and of a media type the operation reads.
+    func body(limits: JSONLimits = JSONLimits()) throws(Problem) -> JSONValue {
+        if let sent = request.header("Content-Type"), !accepts(mediaType: sent) {
+            throw Problem(.unsupportedMediaType, "Content-Type: wanted \(mediaType), found \(sent)")
+        }
+        do {
+            return try JSONValue.parse(request.body, limits: limits)
+        } catch {
+            throw Problem(from: error)
+        }
+    }
+
+    private var mediaType: String {
+        operation.method == .patch ? "application/merge-patch+json" : "application/json"
+    }
+
+    /// JSON, and what `curl -d` says when it is not told otherwise; but not for POST, which a browser would
+    /// send across sites with a form's type without asking. PUT, PATCH and DELETE it asks for, and is refused.
+    private func accepts(mediaType sent: String) -> Bool {
+        let type = sent.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
+        if type == "application/json" || type == mediaType { return true }
+        return operation.method != .post && type == "application/x-www-form-urlencoded"
     }
 
     /// Refuses a query parameter the operation does not know: one that was meant to hold the agent back must
     /// not be passed over.
     func checkQuery() throws(Problem) {
         let known = operation.query.map(\.name)
-        for parameter in request.query where !known.contains(parameter.name) {
-            let wanted = known.isEmpty ? "none" : known.joined(separator: ", ")
-            throw Problem(.malformedRequest, "query parameter: wanted \(wanted), found \(parameter.name)")
+        var seen: Set<String> = []
+        for parameter in request.query {
+            guard known.contains(parameter.name) else {
+                let wanted = known.isEmpty ? "none" : known.joined(separator: ", ")
+                throw Problem(.malformedRequest, "query parameter: wanted \(wanted), found \(parameter.name)")
+            }
+            guard seen.insert(parameter.name).inserted else {
+                throw Problem(
+                    .malformedRequest, "query parameter \(parameter.name): wanted it once, found it twice")
+            }
         }
     }
 
@@ -49,7 +78,7 @@ struct Call: Sendable {
         let wanted: String
         switch answer.body {
         case .empty: return
-        case .json, .anyJSON: wanted = "application/json"
+        case .json, .either, .anyJSON: wanted = "application/json"
         case .text: wanted = "text/plain"
         }
         let ranges = accept.split(separator: ",").map {
@@ -64,9 +93,10 @@ struct Call: Sendable {
 
 extension HTTPResponse {
     /// A document: JSON indented for people, the same for programs.
-    static func document(_ object: JSONObject, status: Int = 200) -> HTTPResponse {
+    static func document(_ object: JSONObject, status: Int = 200, tag: EntityTag? = nil) -> HTTPResponse {
         HTTPResponse(
-            status: status, headers: [("Content-Type", "application/json")],
+            status: status,
+            headers: [("Content-Type", "application/json")] + (tag.map { [("ETag", $0.description)] } ?? []),
             body: JSONValue.object(object).serialized(pretty: true) + [UInt8(ascii: "\n")])
     }
 

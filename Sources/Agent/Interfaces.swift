@@ -245,7 +245,7 @@ extension Problem {
     private static let exists: Int32 = 17
     private static let busy: Int32 = 16
     private static let noEntry: Int32 = 2
-    private static let noDevice: Int32 = 19
+    static let noDevice: Int32 = 19
 
     init(_ error: LinuxError) { self.init(.kernelRefused, error.description) }
 

@@ -49,9 +49,7 @@ public final class TAPDevice {
     public static func create(_ settings: InterfaceSettings) throws(LinuxError) -> TAPDevice {
         let what = "create interface \(settings.name)"
         // Asked first, so that a hopeless attempt makes nothing that anybody is told about.
-        try Namespace.run(in: settings.namespace) { () throws(LinuxError) in
-            if try Netlink.link(named: settings.name) != nil { throw LinuxError(what, code: EEXIST) }
-        }
+        try checkFree(settings)
         let offloads = UInt32(CLX_TUN_F_CSUM | CLX_TUN_F_TSO4 | CLX_TUN_F_TSO6 | CLX_TUN_F_TSO_ECN)
         // A name with %d is numbered by the kernel; it is in use only until the move.
         let birthName = settings.namespace == nil ? settings.name : "viaduct%d"
@@ -67,6 +65,15 @@ public final class TAPDevice {
         } catch {
             close(descriptor)
             throw error
+        }
+    }
+
+    /// EEXIST when the name is taken, ENOENT when there is no such namespace.
+    public static func checkFree(_ settings: InterfaceSettings) throws(LinuxError) {
+        try Namespace.run(in: settings.namespace) { () throws(LinuxError) in
+            if try Netlink.link(named: settings.name) != nil {
+                throw LinuxError("create interface \(settings.name)", code: EEXIST)
+            }
         }
     }
 

@@ -55,7 +55,7 @@ public enum OpenAPI {
     private static func describe(_ query: Operation.Query) -> JSONValue {
         .object([
             "name": .string(query.name), "in": "query", "description": .string(query.doc),
-            "allowEmptyValue": true, "schema": .object(["type": "string"]),
+            "allowEmptyValue": .bool(query == .verbose), "schema": .object(query.schema),
         ])
     }
 
@@ -79,6 +79,9 @@ public enum OpenAPI {
             switch answer.body {
             case .empty: break
             case .json(let reference): response["content"] = .object(json(reference))
+            case .either(let first, let second):
+                let schema: JSONObject = ["anyOf": [.object(first.reference), .object(second.reference)]]
+                response["content"] = .object(["application/json": .object(["schema": .object(schema)])])
             case .anyJSON:
                 response["content"] = .object(["application/json": .object(["schema": ["type": "object"]])])
             case .text(let mediaType):

@@ -7,20 +7,24 @@ public enum OperationID: String, CaseIterable, Sendable {
     case listBridges = "list_bridges"
     case getBridge = "get_bridge"
     case putBridge = "put_bridge"
+    case patchBridge = "patch_bridge"
     case deleteBridge = "delete_bridge"
     case listPorts = "list_ports"
     case getPort = "get_port"
     case putPort = "put_port"
+    case patchPort = "patch_port"
     case deletePort = "delete_port"
     case listTunnels = "list_tunnels"
     case getTunnel = "get_tunnel"
     case putTunnel = "put_tunnel"
+    case patchTunnel = "patch_tunnel"
     case deleteTunnel = "delete_tunnel"
     case listMACs = "list_macs"
     case getMAC = "get_mac"
     case putMAC = "put_mac"
     case deleteMAC = "delete_mac"
     case flushMACs = "flush_macs"
+    case batch
     case listListeners = "list_listeners"
     case getVersion = "get_version"
     case livez
@@ -36,6 +40,8 @@ public struct Operation: Sendable, Hashable {
     public enum Method: String, CaseIterable, Sendable {
         case get = "GET"
         case put = "PUT"
+        case patch = "PATCH"
+        case post = "POST"
         case delete = "DELETE"
     }
 
@@ -43,9 +49,37 @@ public struct Operation: Sendable, Hashable {
     public struct Query: Sendable, Hashable {
         public let name: String
         public let doc: String
+        let schema: JSONObject
+
+        init(name: String, doc: String, schema: JSONObject = ["type": "string"]) {
+            self.name = name
+            self.doc = doc
+            self.schema = schema
+        }
+
+        public static func == (left: Query, right: Query) -> Bool { left.name == right.name }
+        public func hash(into hasher: inout Hasher) { hasher.combine(name) }
 
         /// Name each check of a health path; needs no value.
         static let verbose = Query(name: "verbose", doc: "Name each check on a line of its own.")
+        /// Check as strictly, do nothing, answer what would be done.
+        public static let dryRun = Query(
+            name: "dry_run", doc: "true: check the request as strictly, do nothing and answer with the plan.",
+            schema: ["type": "boolean"])
+        public static let limit = Query(
+            name: "limit",
+            doc: "Most items in one answer, \(pageLimit.lowerBound) to \(pageLimit.upperBound).",
+            schema: [
+                "type": "integer", "minimum": .integer(Int64(pageLimit.lowerBound)),
+                "maximum": .integer(Int64(pageLimit.upperBound)),
+            ])
+        public static let pageToken = Query(
+            name: "page_token", doc: "next_page_token of the answer before, with the same filters.")
+        /// Items in one answer.
+        public static let pageLimit = 1...1000
+
+        /// Only items whose field has this value.
+        static func filter(_ name: String, _ doc: String) -> Query { Query(name: name, doc: doc) }
     }
 
     /// What a success looks like.
@@ -54,6 +88,8 @@ public struct Operation: Sendable, Hashable {
             case empty
             /// `application/json` of a declared shape.
             case json(SchemaReference)
+            /// `application/json` of one of two shapes.
+            case either(SchemaReference, SchemaReference)
             /// `application/json` of no shape of ours.
             case anyJSON
             /// Text of a media type.
@@ -75,6 +111,7 @@ public struct Operation: Sendable, Hashable {
             switch status {
             case 201: "Created: durable and in the datapath."
             case 204: "Done; there is nothing to show."
+            case 200 where body == .json(DryRun.self): "With dry_run: what would be done."
             default: "As it is now."
             }
         }
@@ -117,21 +154,26 @@ public struct Operation: Sendable, Hashable {
         .malformedRequest, .notAcceptable, .uriTooLong, .internal, .unavailable,
     ]
     static let readProblems = serviceProblems.union([.notFound])
-    static let deleteProblems = readProblems.union([.timeout, .storageFailed, .storageFull])
+    static let deleteProblems = readProblems.union([
+        .timeout, .storageFailed, .storageFull, .preconditionFailed,
+    ])
     static let writeProblems = deleteProblems.union([
         .malformedJSON, .conflict, .limitExceeded, .bodyTooLarge, .unsupportedMediaType, .invalidResource,
     ])
 
     /// List, get, put and delete of a resource that is answered as a document with a status.
     static func standard<R: Resource, Status: Record>(
-        _ resource: R.Type, _ status: Status.Type, _ list: OperationID, _ get: OperationID,
-        _ put: OperationID, _ delete: OperationID
+        _ resource: R.Type, _ status: Status.Type, filters: [Query], _ list: OperationID, _ get: OperationID,
+        _ put: OperationID, _ patch: OperationID, _ delete: OperationID
     ) -> [Operation] {
         let kind = R.kind
-        let document = Answer.Body.json(Document<R, Status>.self)
+        let shape = SchemaReference(Document<R, Status>.self)
+        let document = Answer.Body.json(shape)
+        let written = Answer.Body.either(shape, SchemaReference(DryRun.self))
         return [
             Operation(
                 list, .get, kind.collectionPath, tag: kind.plural, summary: "List the \(kind.plural).",
+                query: [.limit, .pageToken] + filters,
                 answers: [Answer(200, .json(List<Document<R, Status>>.self))],
                 problems: kind.parent == nil ? readProblems.subtracting([.notFound]) : readProblems),
             Operation(
@@ -140,14 +182,23 @@ public struct Operation: Sendable, Hashable {
             Operation(
                 put, .put, kind.itemPath, tag: kind.plural,
                 summary: "Create or replace a \(kind.singular). Writing what is already there does nothing.",
-                request: SchemaReference(R.self), answers: [Answer(201, document), Answer(200, document)],
+                query: [.dryRun], request: SchemaReference(R.self),
+                answers: [Answer(201, document), Answer(200, written)],
                 problems: (kind.parent == nil ? writeProblems.subtracting([.notFound]) : writeProblems)
                     .union([.kernelRefused])),
+            Operation(
+                patch, .patch, kind.itemPath, tag: kind.plural,
+                summary:
+                    "Change some fields of a \(kind.singular): a JSON merge patch, null for the default.",
+                query: [.dryRun], request: SchemaReference(MergePatch<R>.self),
+                answers: [Answer(200, written)],
+                problems: writeProblems.union([.kernelRefused])),
             Operation(
                 delete, .delete, kind.itemPath, tag: kind.plural,
                 summary: "Remove a \(kind.singular)"
                     + (kind.parent == nil ? " and everything below it." : "."),
-                answers: [Answer(204, .empty)], problems: deleteProblems.union([.kernelRefused])),
+                query: [.dryRun], answers: [Answer(204, .empty), Answer(200, .json(DryRun.self))],
+                problems: deleteProblems.union([.kernelRefused])),
         ]
     }
 }

@@ -9,6 +9,7 @@ public enum Operations {
         + Port.operations
         + Tunnel.operations
         + StaticMAC.operations
+        + Batch.operations
         + ListenerDocument.operations
         + Version.operations
         + service

@@ -62,7 +62,7 @@ public struct FieldError: Record {
     }
 
     /// The same error of a record that turns out to sit below `base`.
-    func moved(below base: JSONPointer) -> FieldError {
+    public func moved(below base: JSONPointer) -> FieldError {
         var moved = self
         moved.pointer = pointer.tokens.reduce(base) { $0.appending($1) }
         return moved

@@ -60,6 +60,15 @@ public struct Problem: Error, Record {
 }
 
 extension Problem {
+    /// The same problem of a body that turns out to sit below `base` in the request's.
+    public func moved(below base: JSONPointer) -> Problem {
+        guard base != JSONPointer() else { return self }
+        var moved = self
+        moved.errors = errors.map { $0.moved(below: base) }
+        moved.detail = "\(base): \(detail)"
+        return moved
+    }
+
     /// The outcome of a decode that found something. The detail carries the first error, so that a person
     /// with curl need not read further.
     init(invalid what: String, _ findings: Findings) {

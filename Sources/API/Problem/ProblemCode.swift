@@ -11,6 +11,7 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
     case notAcceptable = "not_acceptable"
     case conflict
     case limitExceeded = "limit_exceeded"
+    case preconditionFailed = "precondition_failed"
     case bodyTooLarge = "body_too_large"
     case uriTooLong = "uri_too_long"
     case unsupportedMediaType = "unsupported_media_type"
@@ -30,6 +31,7 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .methodNotAllowed: 405
         case .notAcceptable: 406
         case .conflict, .limitExceeded: 409
+        case .preconditionFailed: 412
         case .bodyTooLarge: 413
         case .uriTooLong: 414
         case .unsupportedMediaType: 415
@@ -51,6 +53,7 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .notAcceptable: "Not acceptable"
         case .conflict: "Conflict with another resource"
         case .limitExceeded: "Limit reached"
+        case .preconditionFailed: "Precondition failed"
         case .bodyTooLarge: "The body is too large"
         case .uriTooLong: "The URI is too long"
         case .unsupportedMediaType: "Unsupported media type"
@@ -79,6 +82,8 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .conflict:
             "The resource is valid by itself but clashes with another one. The detail names the other."
         case .limitExceeded: "The agent already holds as many of these as it may. Delete some first."
+        case .preconditionFailed:
+            "If-Match or If-None-Match does not hold: somebody was there before. GET it again and decide."
         case .bodyTooLarge: "The body is larger than the agent reads. The detail has the limit in bytes."
         case .uriTooLong:
             "The request's URI is longer than the agent reads. The detail has the limit in bytes."

@@ -72,5 +72,7 @@ extension Bridge {
     public typealias Document = API.Document<Bridge, BridgeStatus>
 
     static let operations = Operation.standard(
-        Bridge.self, BridgeStatus.self, .listBridges, .getBridge, .putBridge, .deleteBridge)
+        Bridge.self, BridgeStatus.self,
+        filters: [.filter("state", "ok or degraded.")],
+        .listBridges, .getBridge, .putBridge, .patchBridge, .deleteBridge)
 }

@@ -74,5 +74,7 @@ extension Port {
     public typealias Document = API.Document<Port, PortStatus>
 
     static let operations = Operation.standard(
-        Port.self, PortStatus.self, .listPorts, .getPort, .putPort, .deletePort)
+        Port.self, PortStatus.self,
+        filters: [.filter("type", "internal, tap or system."), .filter("state", "ok or degraded.")],
+        .listPorts, .getPort, .putPort, .patchPort, .deletePort)
 }

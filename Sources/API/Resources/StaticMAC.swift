@@ -27,6 +27,10 @@ extension StaticMAC {
         Operation(
             .listMACs, .get, kind.collectionPath, tag: kind.plural,
             summary: "List the MAC table: learned and static entries, by address.",
+            query: [
+                .limit, .pageToken, .filter("port", "Port or tunnel, or the bridge's own name."),
+                .filter("type", "learned or static."),
+            ],
             answers: [.init(200, .json(List<MACEntry>.self))], problems: Operation.readProblems),
         Operation(
             .getMAC, .get, kind.itemPath, tag: kind.plural, summary: "Read one entry of the MAC table.",
@@ -34,13 +38,17 @@ extension StaticMAC {
         Operation(
             .putMAC, .put, kind.itemPath, tag: kind.plural,
             summary: "Create or replace a static entry; a learned one gives way to it.",
-            request: SchemaReference(StaticMAC.self),
-            answers: [.init(201, .json(MACEntry.self)), .init(200, .json(MACEntry.self))],
+            query: [.dryRun], request: SchemaReference(StaticMAC.self),
+            answers: [
+                .init(201, .json(MACEntry.self)),
+                .init(200, .either(SchemaReference(MACEntry.self), SchemaReference(DryRun.self))),
+            ],
             problems: Operation.writeProblems),
         Operation(
             .deleteMAC, .delete, kind.itemPath, tag: kind.plural,
             summary: "Remove one entry, static or learned.",
-            answers: [.init(204, .empty)], problems: Operation.deleteProblems),
+            query: [.dryRun], answers: [.init(204, .empty), .init(200, .json(DryRun.self))],
+            problems: Operation.deleteProblems),
         Operation(
             .flushMACs, .delete, kind.collectionPath, tag: kind.plural,
             summary: "Forget every learned entry of the bridge; static ones stay.",

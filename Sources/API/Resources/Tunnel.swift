@@ -81,5 +81,10 @@ extension Tunnel {
     public typealias Document = API.Document<Tunnel, TunnelStatus>
 
     static let operations = Operation.standard(
-        Tunnel.self, TunnelStatus.self, .listTunnels, .getTunnel, .putTunnel, .deleteTunnel)
+        Tunnel.self, TunnelStatus.self,
+        filters: [
+            .filter("remote_ip", "Address of the remote VTEP."),
+            .filter("vni", "In force: a number or flow."), .filter("state", "ok or degraded."),
+        ],
+        .listTunnels, .getTunnel, .putTunnel, .patchTunnel, .deleteTunnel)
 }

@@ -58,6 +58,16 @@ public struct SchemaReference: Sendable, Hashable {
     let references: @Sendable () -> [SchemaReference]
     let example: @Sendable () -> JSONValue?
 
+    init(
+        name: String, jsonSchema: @escaping @Sendable () -> JSONObject,
+        references: @escaping @Sendable () -> [SchemaReference], example: @escaping @Sendable () -> JSONValue?
+    ) {
+        self.name = name
+        self.jsonSchema = jsonSchema
+        self.references = references
+        self.example = example
+    }
+
     /// The schema of a record.
     public init<R: Record>(_ record: R.Type) {
         name = R.schemaName

@@ -177,3 +177,41 @@ extension Codec {
             encode: { .array($0.map(element.encode)) })
     }
 }
+
+extension Codec where Value == JSONObject {
+    /// A JSON object whose members are not looked at here.
+    static var object: Codec {
+        Codec(
+            wanted: "an object", jsonSchema: ["type": "object"],
+            decode: { value, pointer, findings in
+                if case .object(let object) = value { return object }
+                findings.add(.wrongType, at: pointer, wanted: "an object", found: value)
+                return nil
+            },
+            encode: { .object($0) })
+    }
+}
+
+extension Codec {
+    /// A list in order, repetitions allowed, at most `limit` items.
+    static func sequence<Element>(of element: Codec<Element>, limit: Int) -> Codec where Value == [Element] {
+        let wanted = "an array of at most \(limit) items"
+        return Codec(
+            wanted: wanted,
+            jsonSchema: [
+                "type": "array", "items": .object(element.jsonSchema), "maxItems": .integer(Int64(limit)),
+            ],
+            example: element.example.map { .array([$0]) }, references: element.references,
+            decode: { value, pointer, findings in
+                guard case .array(let items) = value, items.count <= limit else {
+                    let code: FieldErrorCode = if case .array = value { .outOfRange } else { .wrongType }
+                    findings.add(code, at: pointer, wanted: wanted, found: value)
+                    return nil
+                }
+                return items.enumerated().compactMap { index, item in
+                    element.decode(item, pointer.appending(index), &findings)
+                }
+            },
+            encode: { .array($0.map(element.encode)) })
+    }
+}

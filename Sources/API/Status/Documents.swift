@@ -31,8 +31,13 @@ public struct Document<Spec: Resource, Status: Record>: Record {
 /// `{"items":[…]}`: what GET of a collection answers, in the order of the keys.
 public struct List<Item: Record>: Record {
     public var items: [Item]
+    /// For the next page; nil on the last.
+    public var nextPageToken: String?
 
-    public init(_ items: [Item]) { self.items = items }
+    public init(_ items: [Item], nextPageToken: String? = nil) {
+        self.items = items
+        self.nextPageToken = nextPageToken
+    }
 
     public init() { self.init([]) }
 
@@ -44,7 +49,11 @@ public struct List<Item: Record>: Record {
 
     public static var schema: Schema<Self> {
         Schema(summary: "A collection, in the order of its keys.", .answer) {
-            Field("items", \.items, as: .answerList(of: .record), doc: "Every item; may be empty.")
+            Field(
+                "items", \.items, as: .answerList(of: .record), doc: "The items of this page; may be empty.")
+            Field(
+                "next_page_token", \.nextPageToken, as: .prose,
+                doc: "page_token of the next page; absent on the last.")
         }
     }
 }

@@ -5,40 +5,32 @@ internal import HTTP
 
 enum BridgeRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
-        .listBridges: { _, agent async throws(Problem) in
-            .document(List(try await agent.core.documentsOfBridges()).json)
+        .listBridges: { call, agent async throws(Problem) in
+            let (page, state) = (try Page(call), call.query("state"))
+            let (list, tag) = try await agent.core.bridges(page, state: state)
+            return .document(list.json, tag: tag)
         },
-        .getBridge: { call, agent async throws(Problem) in
-            .document(try await agent.core.document(bridge: call.name(Bridge.kind)).json)
+        .getBridge: { call, agent async throws(Problem) in try await show(call.resource(Bridge.kind), agent)
         },
-        .putBridge: { call, agent async throws(Problem) in
-            let name = try call.name(Bridge.kind)
-            let spec = try call.body(Bridge.self)
-            let (isNew, document) = try await agent.core.put(bridge: name, spec)
-            return .document(document.json, status: isNew ? 201 : 200)
-        },
-        .deleteBridge: { call, agent async throws(Problem) in
-            try await agent.core.delete(bridge: call.name(Bridge.kind))
-            return .noContent
-        },
+        .putBridge: WriteHandlers.put(Bridge.kind, show),
+        .patchBridge: WriteHandlers.patch(Bridge.kind, show),
+        .deleteBridge: WriteHandlers.delete(Bridge.kind),
     ]
+
+    @Sendable
+    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
+        let document = try await agent.core.document(bridge: id.bridge)
+        return .document(document.json, tag: EntityTag(document.spec.json))
+    }
 }
 
 extension AgentCore {
-    func documentsOfBridges() throws(Problem) -> [Bridge.Document] {
-        var documents: [Bridge.Document] = []
-        for name in desired.bridges.keys.sorted() { documents.append(try document(bridge: name)) }
-        return documents
-    }
-
-    func put(bridge name: Name, _ spec: Bridge) throws(Problem) -> (isNew: Bool, Bridge.Document) {
-        let isNew = desired.bridges[name] == nil
-        try transition { $0.bridges[name, default: DesiredBridge()].spec = spec }
-        return (isNew, try document(bridge: name))
-    }
-
-    func delete(bridge name: Name) throws(Problem) {
-        _ = try bridge(name)
-        try transition { $0.bridges[name] = nil }
+    func bridges(_ page: Page, state: String?) throws(Problem) -> (List<Bridge.Document>, EntityTag) {
+        let specs = desired.bridges.map { ("\($0.key)", $0.value.spec.json) }
+        let list = try page.collect(specs.map(\.0).sorted()) { key throws(Problem) in
+            let document = try document(bridge: Bridge.kind.name(in: key))
+            return state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
+        }
+        return (list, EntityTag(collection: specs))
     }
 }

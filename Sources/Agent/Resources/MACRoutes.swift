@@ -1,26 +1,32 @@
-// /v1/bridges/{bridge}/macs and /v1/bridges/{bridge}/macs/{mac}.
+// /v1/bridges/{bridge}/macs and /v1/bridges/{bridge}/macs/{mac}. The collection shows what was learned beside
+// what was written; only the latter can be put.
 
 internal import API
 internal import HTTP
+internal import JSON
 internal import Wire
 
 enum MACRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
         .listMACs: { call, agent async throws(Problem) in
-            .document(List(try await agent.core.macEntries(of: call.name(Bridge.kind))).json)
+            let page = try Page(call)
+            let (port, type) = (call.query("port"), call.query("type"))
+            let entries = try await agent.core.macEntries(of: call.name(Bridge.kind)).filter { entry in
+                (port.map { $0 == entry.port } ?? true) && (type.map { $0 == entry.type.rawValue } ?? true)
+            }
+            let byKey = Dictionary(uniqueKeysWithValues: entries.map { ("\($0.mac)", $0) })
+            let list = try page.collect(byKey.keys.sorted()) { key throws(Problem) in byKey[key] }
+            return .document(list.json, tag: EntityTag(collection: entries.map { ("\($0.mac)", $0.place) }))
         },
-        .getMAC: { call, agent async throws(Problem) in
-            .document(
-                try await agent.core.macEntry(call.mac(StaticMAC.kind), of: call.name(Bridge.kind)).json)
+        .getMAC: { call, agent async throws(Problem) in try await show(call.resource(StaticMAC.kind), agent)
         },
-        .putMAC: { call, agent async throws(Problem) in
-            let (owner, mac) = (try call.name(Bridge.kind), try call.mac(StaticMAC.kind))
-            let spec = try call.body(StaticMAC.self)
-            let (isNew, entry) = try await agent.core.put(mac: mac, of: owner, spec)
-            return .document(entry.json, status: isNew ? 201 : 200)
-        },
+        .putMAC: WriteHandlers.put(StaticMAC.kind, show),
         .deleteMAC: { call, agent async throws(Problem) in
-            try await agent.core.delete(mac: call.mac(StaticMAC.kind), of: call.name(Bridge.kind))
+            guard case .mac(let owner, let mac) = try call.resource(StaticMAC.kind),
+                try await agent.core.isLearned(mac, of: owner)
+            else { return try await WriteHandlers.delete(StaticMAC.kind)(call, agent) }
+            if try call.isDryRun() { return .document(DryRun(PlanDocument()).json) }
+            _ = try await agent.core.forgetMAC(mac, of: owner)
             return .noContent
         },
         .flushMACs: { call, agent async throws(Problem) in
@@ -28,20 +34,24 @@ enum MACRoutes: Routes {
             return .noContent
         },
     ]
+
+    @Sendable
+    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
+        guard case .mac(let owner, let mac) = id else { throw Problem(.internal, "wanted a MAC address") }
+        let entry = try await agent.core.macEntry(mac, of: owner)
+        return .document(entry.json, tag: EntityTag(StaticMAC(port: entry.port).json))
+    }
+}
+
+extension MACEntry {
+    /// Where it is, without how long ago.
+    fileprivate var place: JSONObject { ["port": .string(port), "type": .string(type.rawValue)] }
 }
 
 extension AgentCore {
-    func put(mac: MACAddress, of owner: Name, _ spec: StaticMAC) throws(Problem) -> (isNew: Bool, MACEntry) {
-        let isNew = try bridge(owner).0.macs[mac] == nil
-        try transition { $0.bridges[owner]?.macs[mac] = spec }
-        return (isNew, try macEntry(mac, of: owner))
-    }
-
-    func delete(mac: MACAddress, of owner: Name) throws(Problem) {
-        if try bridge(owner).0.macs[mac] != nil {
-            try transition { $0.bridges[owner]?.macs[mac] = nil }
-        } else if try !forgetMAC(mac, of: owner) {
-            throw Problem(.notFound, "bridge \(owner) does not know \(mac)")
-        }
+    /// Whether the table holds an address that nobody wrote.
+    func isLearned(_ mac: MACAddress, of owner: Name) throws(Problem) -> Bool {
+        guard try bridge(owner).0.macs[mac] == nil else { return false }
+        return try macEntry(mac, of: owner).type == .learned
     }
 }

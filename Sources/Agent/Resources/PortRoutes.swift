@@ -2,75 +2,42 @@
 
 internal import API
 internal import HTTP
-internal import JSON
 
 enum PortRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
         .listPorts: { call, agent async throws(Problem) in
-            .document(List(try await agent.core.documentsOfPorts(of: call.name(Bridge.kind))).json)
+            let (owner, page) = (try call.name(Bridge.kind), try Page(call))
+            let (type, state) = (call.query("type"), call.query("state"))
+            let (list, tag) = try await agent.core.ports(of: owner, page, type: type, state: state)
+            return .document(list.json, tag: tag)
         },
-        .getPort: { call, agent async throws(Problem) in
-            .document(
-                try await agent.core.document(port: call.name(API.Port.kind), of: call.name(Bridge.kind)).json
-            )
+        .getPort: { call, agent async throws(Problem) in try await show(call.resource(API.Port.kind), agent)
         },
-        .putPort: { call, agent async throws(Problem) in
-            let (owner, name) = (try call.name(Bridge.kind), try call.name(API.Port.kind))
-            let spec = try call.body(API.Port.self)
-            let (isNew, document) = try await agent.core.put(port: name, of: owner, spec)
-            return .document(document.json, status: isNew ? 201 : 200)
-        },
-        .deletePort: { call, agent async throws(Problem) in
-            try await agent.core.delete(port: call.name(API.Port.kind), of: call.name(Bridge.kind))
-            return .noContent
-        },
+        .putPort: WriteHandlers.put(API.Port.kind, show),
+        .patchPort: WriteHandlers.patch(API.Port.kind, show),
+        .deletePort: WriteHandlers.delete(API.Port.kind),
     ]
+
+    @Sendable
+    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
+        guard case .port(let owner, let name) = id else { throw Problem(.internal, "wanted a port") }
+        let document = try await agent.core.document(port: name, of: owner)
+        return .document(document.json, tag: EntityTag(document.spec.json))
+    }
 }
 
 extension AgentCore {
-    func documentsOfPorts(of owner: Name) throws(Problem) -> [API.Port.Document] {
-        var documents: [API.Port.Document] = []
-        for name in try bridge(owner).0.ports.keys.sorted() {
-            documents.append(try document(port: name, of: owner))
+    func ports(
+        of owner: Name, _ page: Page, type: String?, state: String?
+    ) throws(Problem) -> (List<API.Port.Document>, EntityTag) {
+        let specs = try bridge(owner).0.ports
+        let list: List<API.Port.Document> = try page.collect(specs.keys.map(\.description).sorted()) {
+            key throws(Problem) in
+            let name = try API.Port.kind.name(in: key)
+            if let type, specs[name]?.type.rawValue != type { return nil }
+            let document = try document(port: name, of: owner)
+            return state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
         }
-        return documents
-    }
-
-    func put(port name: Name, of owner: Name, _ spec: API.Port) throws(Problem) -> (
-        isNew: Bool, API.Port.Document
-    ) {
-        let before = try bridge(owner).0.ports[name]
-        try PortRoutes.checkChange(name, from: before, to: spec)
-        try transition { $0.bridges[owner]?.ports[name] = spec }
-        return (before == nil, try document(port: name, of: owner))
-    }
-
-    /// Static MAC entries that point to the port go with it.
-    func delete(port name: Name, of owner: Name) throws(Problem) {
-        _ = try document(port: name, of: owner)
-        try transition {
-            $0.bridges[owner]?.ports[name] = nil
-            $0.bridges[owner]?.dropEntries(to: name)
-        }
-    }
-}
-
-extension PortRoutes {
-    /// A port cannot turn from an interface of its own into an existing one of the same name, or back: one of
-    /// the two would have to be in the way of the other.
-    static func checkChange(_ name: Name, from old: API.Port?, to new: API.Port) throws(Problem) {
-        guard let old, (old.type == .system) != (new.type == .system), old.netns == new.netns,
-            (old.ifname ?? "\(name)") == (new.ifname ?? "\(name)")
-        else { return }
-        throw Problem(
-            .conflict,
-            "port \(name): cannot change between type system and type \(old.type == .system ? new.type : old.type) "
-                + "with the same interface name; delete it first")
-    }
-}
-
-extension DesiredBridge {
-    mutating func dropEntries(to member: Name) {
-        macs = macs.filter { $0.value.port != "\(member)" }
+        return (list, EntityTag(collection: specs.map { ("\($0.key)", $0.value.json) }))
     }
 }

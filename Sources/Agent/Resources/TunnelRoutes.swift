@@ -2,78 +2,57 @@
 
 internal import API
 internal import HTTP
-internal import JSON
 
 enum TunnelRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
         .listTunnels: { call, agent async throws(Problem) in
-            .document(List(try await agent.core.documentsOfTunnels(of: call.name(Bridge.kind))).json)
+            let (owner, page) = (try call.name(Bridge.kind), try Page(call))
+            let filter = TunnelFilter(
+                remote: call.query("remote_ip"), vni: call.query("vni"), state: call.query("state"))
+            let (list, tag) = try await agent.core.tunnels(of: owner, page, filter)
+            return .document(list.json, tag: tag)
         },
-        .getTunnel: { call, agent async throws(Problem) in
-            .document(
-                try await agent.core.document(tunnel: call.name(Tunnel.kind), of: call.name(Bridge.kind)).json
-            )
+        .getTunnel: { call, agent async throws(Problem) in try await show(call.resource(Tunnel.kind), agent)
         },
-        .putTunnel: { call, agent async throws(Problem) in
-            let (owner, name) = (try call.name(Bridge.kind), try call.name(Tunnel.kind))
-            let spec = try call.body(Tunnel.self)
-            let (isNew, document) = try await agent.core.put(tunnel: name, of: owner, spec)
-            return .document(document.json, status: isNew ? 201 : 200)
-        },
-        .deleteTunnel: { call, agent async throws(Problem) in
-            try await agent.core.delete(tunnel: call.name(Tunnel.kind), of: call.name(Bridge.kind))
-            return .noContent
-        },
+        .putTunnel: WriteHandlers.put(Tunnel.kind, show),
+        .patchTunnel: WriteHandlers.patch(Tunnel.kind, show),
+        .deleteTunnel: WriteHandlers.delete(Tunnel.kind),
     ]
+
+    @Sendable
+    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
+        guard case .tunnel(let owner, let name) = id else { throw Problem(.internal, "wanted a tunnel") }
+        let document = try await agent.core.document(tunnel: name, of: owner)
+        return .document(document.json, tag: EntityTag(document.spec.json))
+    }
+}
+
+/// Which tunnels are asked for; nil asks for any.
+struct TunnelFilter: Sendable {
+    var remote: String?
+    var vni: String?
+    var state: String?
+
+    func admits(_ tunnel: Tunnel, _ vni: TunnelVNI) -> Bool {
+        let text = if case .fixed(let number) = vni { "\(number.rawValue)" } else { "flow" }
+        return (remote.map { $0 == "\(tunnel.remoteIP)" } ?? true) && (self.vni.map { $0 == text } ?? true)
+    }
 }
 
 extension AgentCore {
-    func documentsOfTunnels(of owner: Name) throws(Problem) -> [Tunnel.Document] {
-        var documents: [Tunnel.Document] = []
-        for name in try bridge(owner).0.tunnels.keys.sorted() {
-            documents.append(try document(tunnel: name, of: owner))
+    func tunnels(
+        of owner: Name, _ page: Page, _ filter: TunnelFilter
+    ) throws(Problem) -> (List<Tunnel.Document>, EntityTag) {
+        let bridge = try bridge(owner).0
+        let list: List<Tunnel.Document> = try page.collect(bridge.tunnels.keys.map(\.description).sorted()) {
+            key throws(Problem) in
+            let name = try Tunnel.kind.name(in: key)
+            guard let tunnel = bridge.tunnels[name], filter.admits(tunnel, bridge.vni(of: tunnel)) else {
+                return nil
+            }
+            let document = try document(tunnel: name, of: owner)
+            return filter.state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
         }
-        return documents
-    }
-
-    func put(tunnel name: Name, of owner: Name, _ spec: Tunnel) throws(Problem) -> (
-        isNew: Bool, Tunnel.Document
-    ) {
-        let before = try bridge(owner).0.tunnels[name]
-        if before != spec { try checkHost(spec) }
-        try transition { $0.bridges[owner]?.tunnels[name] = spec }
-        return (before == nil, try document(tunnel: name, of: owner))
-    }
-
-    /// What only this host can know to be wrong with a tunnel.
-    private func checkHost(_ spec: Tunnel) throws(Problem) {
-        func refuse(_ field: String, wanted: String, found: String) throws(Problem) {
-            throw Problem(
-                .invalidResource, "/\(field): wanted \(wanted), found \(found)",
-                errors: [
-                    FieldError(at: JSONPointer().appending(field), .notAllowed, wanted: wanted, found: found)
-                ])
-        }
-        if host.ownAddresses.contains(spec.remoteIP) {
-            try refuse(
-                "remote_ip", wanted: "an address of another host",
-                found: "\"\(spec.remoteIP)\", an address of this host")
-        }
-        if host.sourcePorts.contains(UInt16(spec.dstPort)) {
-            try refuse(
-                "dst_port",
-                wanted: "a port outside source_ports "
-                    + "(\(host.sourcePorts.lowerBound)-\(host.sourcePorts.upperBound))",
-                found: "\(spec.dstPort)")
-        }
-    }
-
-    /// Static MAC entries that point to the tunnel go with it.
-    func delete(tunnel name: Name, of owner: Name) throws(Problem) {
-        _ = try document(tunnel: name, of: owner)
-        try transition {
-            $0.bridges[owner]?.tunnels[name] = nil
-            $0.bridges[owner]?.dropEntries(to: name)
-        }
+        return (list, EntityTag(collection: bridge.tunnels.map { ("\($0.key)", $0.value.json) }))
     }
 }

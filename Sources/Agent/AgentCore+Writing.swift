@@ -1,0 +1,104 @@
+// Writing resources, whatever their kind: one or twenty thousand at once, for real or to see what would
+// happen. All of a request's writes are one change: one check, one transaction, one program.
+
+internal import API
+internal import JSON
+internal import Wire
+
+/// One resource to be written; nil removes it.
+struct Write: Sendable {
+    var id: ResourceID
+    var spec: Spec?
+    /// Where the body is in the request, for pointers in problems: "" or "/operations/3/body".
+    var pointer = JSONPointer()
+}
+
+/// What a request's writes did, or would do.
+struct WriteOutcome: Sendable {
+    /// By path; empty when everything was as it should be already.
+    var changes: [ResourceChange]
+    /// For each write, whether its resource is new.
+    var areNew: [Bool]
+
+    var plan: PlanDocument {
+        var plan = PlanDocument()
+        for change in changes {
+            var item = PlanItem()
+            item.path = change.id.path
+            item.from = change.from?.json
+            item.to = change.to?.json
+            switch (change.from, change.to) {
+            case (nil, _): plan.add.append(item)
+            case (_, nil): plan.remove.append(item)
+            default: plan.change.append(item)
+            }
+        }
+        return plan
+    }
+}
+
+extension AgentCore {
+    /// Carries out all writes, or none; with `dryRun` checks them as strictly and does nothing.
+    func write(
+        _ writes: [Write], _ preconditions: Preconditions = .none, dryRun: Bool = false
+    ) throws(Problem) -> WriteOutcome {
+        var wanted = desired
+        var areNew: [Bool] = []
+        for write in writes {
+            let before = wanted[write.id]
+            try preconditions.check(before.map(EntityTag.init), write.id.path)
+            try checkParent(of: write.id, wanted)
+            guard write.spec != nil || before != nil else { throw missing(write.id) }
+            do throws(Problem) {
+                if let spec = write.spec, spec != before { try host.checkPossible(write.id, before, spec) }
+            } catch {
+                throw error.moved(below: write.pointer)
+            }
+            areNew.append(before == nil)
+            wanted[write.id] = write.spec
+        }
+        let changes = wanted.changes(from: desired, at: writes.map(\.id))
+        guard !changes.isEmpty else { return WriteOutcome(changes: [], areNew: areNew) }
+        try wanted.checkConsistency()
+        if dryRun {
+            try host.checkMakeable(plan(desired, wanted), wanted)
+        } else {
+            try transition(to: wanted, changes)
+            report(changes)
+        }
+        return WriteOutcome(changes: changes, areNew: areNew)
+    }
+
+    /// Reads, changes and writes one resource in one step: RFC 7396's merge patch.
+    func patch(
+        _ id: ResourceID, _ patch: JSONValue, _ preconditions: Preconditions, dryRun: Bool
+    ) throws(Problem) -> WriteOutcome {
+        guard let before = desired[id] else { throw missing(id) }
+        let merged = JSONValue.object(before.json).merging(patch)
+        return try write([Write(id: id, spec: try id.spec(merged))], preconditions, dryRun: dryRun)
+    }
+
+    private func checkParent(of id: ResourceID, _ state: DesiredState) throws(Problem) {
+        if case .bridge = id { return }
+        guard state.bridges[id.bridge] != nil else {
+            throw Problem(.notFound, "there is no bridge \(id.bridge)")
+        }
+    }
+
+    private func missing(_ id: ResourceID) -> Problem {
+        switch id {
+        case .bridge(let name): Problem(.notFound, "there is no bridge \(name)")
+        case .port(let bridge, let name): Problem(.notFound, "bridge \(bridge) has no port \(name)")
+        case .tunnel(let bridge, let name): Problem(.notFound, "bridge \(bridge) has no tunnel \(name)")
+        case .mac(let bridge, let mac): Problem(.notFound, "bridge \(bridge) does not know \(mac)")
+        }
+    }
+
+    /// Tells the events of what was written.
+    private func report(_ changes: [ResourceChange]) {
+        for change in changes {
+            let verb = change.from == nil ? "created" : change.to == nil ? "deleted" : "changed"
+            log.debug("\(change.id.kind.singular).\(verb)", metadata: ["resource": "\(change.id.path)"])
+        }
+    }
+}

@@ -1,0 +1,102 @@
+// What only this host can know to be wrong with a write, before anything is made: for every write, and more of
+// it for a dry run, which must find what making would find.
+
+internal import API
+internal import JSON
+internal import LinuxIO
+internal import Wire
+
+extension Host {
+    /// Refuses what can never work here.
+    func checkPossible(_ id: ResourceID, _ before: Spec?, _ spec: Spec) throws(Problem) {
+        switch (before, spec) {
+        case (_, .tunnel(let tunnel)): try check(tunnel)
+        case (.port(let old)?, .port(let new)):
+            if case .port(_, let name) = id { try checkChange(name, from: old, to: new) }
+        default: break
+        }
+    }
+
+    private func check(_ tunnel: Tunnel) throws(Problem) {
+        if ownAddresses.contains(tunnel.remoteIP) {
+            throw Problem(
+                field: "remote_ip", wanted: "an address of another host",
+                found: "\"\(tunnel.remoteIP)\", an address of this host")
+        }
+        if sourcePorts.contains(UInt16(tunnel.dstPort)) {
+            throw Problem(
+                field: "dst_port",
+                wanted: "a port outside source_ports (\(sourcePorts.lowerBound)-\(sourcePorts.upperBound))",
+                found: "\(tunnel.dstPort)")
+        }
+    }
+
+    /// A port cannot turn from an interface of its own into an existing one of the same name, or back: one of
+    /// the two would have to be in the way of the other.
+    private func checkChange(_ name: Name, from old: API.Port, to new: API.Port) throws(Problem) {
+        guard (old.type == .system) != (new.type == .system), old.netns == new.netns,
+            (old.ifname ?? "\(name)") == (new.ifname ?? "\(name)")
+        else { return }
+        throw Problem(
+            .conflict,
+            "port \(name): cannot change between type system and another with the same interface name; "
+                + "delete it first")
+    }
+
+    /// Refuses what making `actions` would find: taken names, missing namespaces and interfaces, used ports.
+    /// Changes nothing that lasts: a socket is bound and closed to see whether it can be.
+    func checkMakeable(_ actions: [Action], _ desired: DesiredState) throws(Problem) {
+        for action in actions {
+            switch action {
+            case .createBridge(let name):
+                guard let spec = desired.bridges[name] else { continue }
+                try checkFree(localSettings(name, spec, 1500))
+            case .createPort(let bridge, let name):
+                guard let port = desired.bridges[bridge]?.ports[name] else { continue }
+                try checkInterface(settings(bridge, name, port, 1500), port)
+            case .createTunnel(let bridge, let name), .changeTunnel(let bridge, let name):
+                guard let tunnel = desired.bridges[bridge]?.tunnels[name] else { continue }
+                try checkSocket(RunningListener.Key(tunnel))
+            default: continue
+            }
+        }
+    }
+
+    private func checkInterface(_ settings: InterfaceSettings, _ port: API.Port) throws(Problem) {
+        guard port.type == .system else { return try checkFree(settings) }
+        do throws(LinuxError) {
+            guard try Netlink.link(named: settings.name) == nil else { return }
+        } catch {
+            throw Problem(error)
+        }
+        throw Problem.attaching(settings.name, LinuxError("attach interface", code: Problem.noDevice))
+    }
+
+    private func checkFree(_ settings: InterfaceSettings) throws(Problem) {
+        do throws(LinuxError) {
+            try TAPDevice.checkFree(settings)
+        } catch {
+            throw Problem.creating(settings, error)
+        }
+    }
+
+    private func checkSocket(_ key: RunningListener.Key) throws(Problem) {
+        guard listeners[key] == nil else { return }
+        do throws(LinuxError) {
+            _ = try UDPListener(port: key.port, isIPv4: key.isIPv4)
+        } catch {
+            throw Problem.listening(Int(key.port), error)
+        }
+    }
+}
+
+extension Problem {
+    /// One field that this host cannot take.
+    init(field: String, wanted: String, found: String) {
+        self.init(
+            .invalidResource, "/\(field): wanted \(wanted), found \(found)",
+            errors: [
+                FieldError(at: JSONPointer().appending(field), .notAllowed, wanted: wanted, found: found)
+            ])
+    }
+}

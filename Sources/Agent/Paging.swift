@@ -1,0 +1,76 @@
+// Pages of a collection, in the order of its keys. A token says where a page ended; it is opaque to clients and
+// bound to its collection, so that one from elsewhere is refused and never misread.
+
+internal import API
+
+/// Which items of a collection are asked for.
+struct Page: Sendable {
+    var limit: Int
+    /// Keys after this one; nil from the start.
+    var after: String?
+    private let collection: String
+
+    init(_ call: Call) throws(Problem) {
+        collection = call.request.rawPath
+        limit = Operation.Query.pageLimit.upperBound
+        if let text = call.query("limit") {
+            guard let number = Int(text), Operation.Query.pageLimit.contains(number) else {
+                let range = Operation.Query.pageLimit
+                throw Problem(
+                    .malformedRequest,
+                    "query parameter limit: wanted an integer from \(range.lowerBound) to \(range.upperBound), "
+                        + "found \(text)")
+            }
+            limit = number
+        }
+        if let token = call.query("page_token") {
+            guard let key = Page.decode(token, collection) else {
+                throw Problem(
+                    .malformedRequest,
+                    "query parameter page_token: wanted the next_page_token of an earlier answer, found \(token)"
+                )
+            }
+            after = key
+        }
+    }
+
+    /// Goes through sorted keys and makes items until the page is full; nil from `make` leaves one out.
+    func collect<Item: Record>(
+        _ keys: [String], _ make: (String) throws(Problem) -> Item?
+    ) throws(Problem) -> List<Item> {
+        var items: [Item] = []
+        let start = after.map { after in keys.firstIndex { $0 > after } ?? keys.endIndex } ?? keys.startIndex
+        for index in start..<keys.endIndex {
+            if let item = try make(keys[index]) { items.append(item) }
+            if items.count == limit, index + 1 < keys.endIndex {
+                return List(items, nextPageToken: Page.encode(keys[index], collection))
+            }
+        }
+        return List(items)
+    }
+
+    /// The key in hexadecimal behind a check on both.
+    private static func encode(_ key: String, _ collection: String) -> String {
+        let digits = key.utf8.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }
+        return check(key, collection) + digits.joined()
+    }
+
+    private static func decode(_ token: String, _ collection: String) -> String? {
+        let bytes = Array(token.utf8)
+        guard bytes.count >= 4, bytes.count % 2 == 0 else { return nil }
+        var key: [UInt8] = []
+        for index in stride(from: 4, to: bytes.count, by: 2) {
+            guard let byte = UInt8(String(decoding: bytes[index..<index + 2], as: UTF8.self), radix: 16)
+            else {
+                return nil
+            }
+            key.append(byte)
+        }
+        let text = String(decoding: key, as: UTF8.self)
+        return token.hasPrefix(check(text, collection)) ? text : nil
+    }
+
+    private static func check(_ key: String, _ collection: String) -> String {
+        String(EntityTag(of: "\(collection) \(key)".utf8).description.dropFirst().prefix(4))
+    }
+}

@@ -1,0 +1,163 @@
+// One resource among all: its address in the API, in the store and in the desired state; and its contents
+// whatever its kind. What writes resources (PUT, PATCH, DELETE, batch) works on these and on no kind in
+// particular.
+
+internal import API
+internal import JSON
+internal import Store
+internal import Wire
+
+/// Where a resource is.
+enum ResourceID: Hashable, Sendable {
+    case bridge(Name)
+    case port(Name, Name)
+    case tunnel(Name, Name)
+    case mac(Name, MACAddress)
+
+    var kind: Kind {
+        switch self {
+        case .bridge: Bridge.kind
+        case .port: API.Port.kind
+        case .tunnel: Tunnel.kind
+        case .mac: StaticMAC.kind
+        }
+    }
+
+    var bridge: Name {
+        switch self {
+        case .bridge(let name), .port(let name, _), .tunnel(let name, _), .mac(let name, _): name
+        }
+    }
+
+    /// Outermost first.
+    var keys: [String] {
+        switch self {
+        case .bridge(let name): ["\(name)"]
+        case .port(let bridge, let name), .tunnel(let bridge, let name): ["\(bridge)", "\(name)"]
+        case .mac(let bridge, let mac): ["\(bridge)", "\(mac)"]
+        }
+    }
+
+    /// "/v1/bridges/br0/ports/web1"
+    var path: String { kind.path(keys) }
+
+    /// The resource of `kind` with these keys.
+    init(_ kind: Kind, _ keys: [String]) throws(Problem) {
+        guard keys.count == kind.lineage.count, let first = keys.first, let last = keys.last else {
+            throw Problem(.malformedRequest, "wanted the path of a \(kind.singular)")
+        }
+        let bridge = try Bridge.kind.name(in: first)
+        switch kind {
+        case API.Port.kind: self = .port(bridge, try kind.name(in: last))
+        case Tunnel.kind: self = .tunnel(bridge, try kind.name(in: last))
+        case StaticMAC.kind: self = .mac(bridge, try kind.mac(in: last))
+        default: self = .bridge(bridge)
+        }
+    }
+
+    /// Decodes a body as a resource of this kind; pointers start at `pointer`.
+    func spec(_ value: JSONValue) throws(Problem) -> Spec {
+        switch self {
+        case .bridge: .bridge(try Bridge.schema.decode(value))
+        case .port: .port(try API.Port.schema.decode(value))
+        case .tunnel: .tunnel(try Tunnel.schema.decode(value))
+        case .mac: .mac(try StaticMAC.schema.decode(value))
+        }
+    }
+}
+
+/// What was written of a resource.
+enum Spec: Equatable, Sendable {
+    case bridge(Bridge)
+    case port(API.Port)
+    case tunnel(Tunnel)
+    case mac(StaticMAC)
+
+    var json: JSONObject {
+        switch self {
+        case .bridge(let spec): spec.json
+        case .port(let spec): spec.json
+        case .tunnel(let spec): spec.json
+        case .mac(let spec): spec.json
+        }
+    }
+}
+
+/// A resource before and after a write; nil where it does not exist.
+struct ResourceChange: Equatable, Sendable {
+    var id: ResourceID
+    var from: Spec?
+    var to: Spec?
+
+    /// The step of the store's transaction.
+    var storeChange: StoreChange {
+        let key = id.keys.joined(separator: "/")
+        guard let to else { return .delete(kind: id.kind.singular, key: key) }
+        let body = String(decoding: JSONValue.object(to.json).canonicalBytes, as: UTF8.self)
+        return .put(StoredDocument(kind: id.kind.singular, key: key, body: body))
+    }
+}
+
+extension DesiredState {
+    /// What is written at an address. Setting nil removes it and everything below it; setting something below
+    /// a bridge that does not exist does nothing.
+    subscript(id: ResourceID) -> Spec? {
+        get {
+            switch id {
+            case .bridge(let name): bridges[name].map { .bridge($0.spec) }
+            case .port(let bridge, let name): bridges[bridge]?.ports[name].map(Spec.port)
+            case .tunnel(let bridge, let name): bridges[bridge]?.tunnels[name].map(Spec.tunnel)
+            case .mac(let bridge, let mac): bridges[bridge]?.macs[mac].map(Spec.mac)
+            }
+        }
+        set {
+            switch (id, newValue) {
+            case (.bridge(let name), .bridge(let spec)?): bridges[name, default: DesiredBridge()].spec = spec
+            case (.bridge(let name), _): bridges[name] = nil
+            case (.port(let bridge, let name), .port(let spec)?): bridges[bridge]?.ports[name] = spec
+            case (.port(let bridge, let name), _):
+                bridges[bridge]?.ports[name] = nil
+                bridges[bridge]?.dropEntries(to: name)
+            case (.tunnel(let bridge, let name), .tunnel(let spec)?): bridges[bridge]?.tunnels[name] = spec
+            case (.tunnel(let bridge, let name), _):
+                bridges[bridge]?.tunnels[name] = nil
+                bridges[bridge]?.dropEntries(to: name)
+            case (.mac(let bridge, let mac), .mac(let spec)?): bridges[bridge]?.macs[mac] = spec
+            case (.mac(let bridge, let mac), _): bridges[bridge]?.macs[mac] = nil
+            }
+        }
+    }
+
+    /// The resources that go when one goes: a bridge's members, the static entries of a port or tunnel.
+    func dependants(of id: ResourceID) -> [ResourceID] {
+        guard let bridge = bridges[id.bridge] else { return [] }
+        func entries(to name: Name) -> [ResourceID] {
+            bridge.macs.filter { $0.value.port == "\(name)" }.keys.map { .mac(id.bridge, $0) }
+        }
+        switch id {
+        case .bridge(let name):
+            return bridge.ports.keys.map { .port(name, $0) } + bridge.tunnels.keys.map { .tunnel(name, $0) }
+                + bridge.macs.keys.map { .mac(name, $0) }
+        case .port(_, let name), .tunnel(_, let name): return entries(to: name)
+        case .mac: return []
+        }
+    }
+
+    /// What differs from `old` at some addresses and at those that depend on them, by path.
+    func changes(from old: DesiredState, at ids: some Sequence<ResourceID>) -> [ResourceChange] {
+        var looked = Set(ids)
+        for id in looked where old[id] != nil && self[id] == nil { looked.formUnion(old.dependants(of: id)) }
+        return looked.compactMap { id in
+            let (from, to) = (old[id], self[id])
+            return from == to ? nil : ResourceChange(id: id, from: from, to: to)
+        }
+        .sorted { $0.id.path < $1.id.path }
+    }
+}
+
+extension DesiredBridge {
+    mutating func dropEntries(to member: Name) {
+        guard macs.contains(where: { $0.value.port == "\(member)" }) else { return }
+        macs = macs.filter { $0.value.port != "\(member)" }
+    }
+}

@@ -1,0 +1,59 @@
+// POST /v1/batch.
+
+internal import API
+internal import HTTP
+internal import JSON
+
+enum BatchRoutes: Routes {
+    static let handlers: [OperationID: Handler] = [
+        .batch: { call, agent async throws(Problem) in
+            let limits = JSONLimits(byteCount: Batch.bodyByteCount, memberCount: Batch.memberCount)
+            let batch = try Batch.schema.decode(try call.body(limits: limits))
+            let writes = try batch.writes()
+            let isDryRun = try call.isDryRun()
+            let outcome = try await agent.core.write(writes, dryRun: isDryRun)
+            if isDryRun { return .document(DryRun(outcome.plan).json) }
+            agent.audit(call.request, outcome.changes)
+            let results = zip(batch.operations, outcome.areNew).map { operation, isNew in
+                BatchResult(
+                    path: operation.path, status: operation.method == .delete ? 204 : isNew ? 201 : 200)
+            }
+            return .document(BatchResults(results).json)
+        }
+    ]
+}
+
+extension Batch {
+    /// The operations with their bodies decoded; problems point into the batch.
+    func writes() throws(Problem) -> [Write] {
+        var writes: [Write] = []
+        writes.reserveCapacity(operations.count)
+        for (index, operation) in operations.enumerated() {
+            let place = JSONPointer().appending("operations").appending(index)
+            let id = try Batch.resource(at: operation.path, place.appending("path"))
+            let pointer = place.appending("body")
+            do throws(Problem) {
+                let spec: Spec? = if let body = operation.body { try id.spec(.object(body)) } else { nil }
+                writes.append(Write(id: id, spec: spec, pointer: pointer))
+            } catch {
+                throw error.moved(below: pointer)
+            }
+        }
+        return writes
+    }
+
+    private static func resource(at path: String, _ pointer: JSONPointer) throws(Problem) -> ResourceID {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        if parts.count >= 4, parts[0].isEmpty, parts[1] == "v1", parts[2] == Bridge.kind.plural {
+            if parts.count == 4 { return try ResourceID(Bridge.kind, [parts[3]]) }
+            let kinds = [API.Port.kind, Tunnel.kind, StaticMAC.kind]
+            if parts.count == 6, let kind = kinds.first(where: { $0.plural == parts[4] }) {
+                return try ResourceID(kind, [parts[3], parts[5]])
+            }
+        }
+        let wanted = "the path of a bridge, port, tunnel or static MAC entry"
+        throw Problem(
+            .invalidResource, "\(pointer): wanted \(wanted), found \(path)",
+            errors: [FieldError(at: pointer, .invalidValue, wanted: wanted, found: path)])
+    }
+}
