@@ -29,7 +29,7 @@ struct AgentAPI: Sendable {
     let core: AgentCore
     let health: HealthChecks
     let version: Version
-    let requests = RequestCounts()
+    let requests = RequestCounts(routes: Set(Operations.all.map(\.path)).union(["none"]))
     private let log: Logger
     private let handlers: [OperationID: Handler]
     private let router: Router<OperationID>
@@ -48,6 +48,7 @@ struct AgentAPI: Sendable {
     }
 
     func handle(_ request: HTTPRequest) async -> HTTPResponse {
+        let start = ContinuousClock.now
         var template = "none"
         var response: HTTPResponse
         do throws(Problem) {
@@ -60,7 +61,7 @@ struct AgentAPI: Sendable {
         }
         if response.status == 405 { allow(request, &response) }
         condition(request, &response)
-        requests.add(template, request.method, response.status)
+        requests.add(template, request.method, response.status, ContinuousClock.now - start)
         if request.method != "GET", request.method != "HEAD" {
             log.info(
                 "write",

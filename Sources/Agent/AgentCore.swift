@@ -20,6 +20,7 @@ actor AgentCore {
     private let executor: ControlExecutor
     private let store: Store
     let log: Logger
+    let storeDurations = Histogram()
     let worker: Worker
     let host: Host
     private(set) var desired = DesiredState()
@@ -105,6 +106,8 @@ actor AgentCore {
     }
 
     private func commit(_ changes: [ResourceChange]) throws(Problem) {
+        let start = ContinuousClock.now
+        defer { storeDurations.observe(ContinuousClock.now - start) }
         do throws(StoreError) {
             try store.commit(changes.map(\.storeChange))
         } catch {

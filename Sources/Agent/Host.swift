@@ -199,6 +199,14 @@ final class Host {
             local: tunnel.localIP.map { PackedAddress($0) } ?? .none, vni: number, port: running.place.number)
     }
 
+    /// Ports and tunnels with an error.
+    var degradedCount: Int {
+        bridges.values.reduce(0) { count, bridge in
+            count + bridge.locals.filter { $0.error != nil }.count
+                + bridge.tunnels.values.filter { $0.error != nil }.count
+        }
+    }
+
     // MARK: The underlay as the kernel sees it
 
     /// Looks at this host's addresses again; true when they differ.

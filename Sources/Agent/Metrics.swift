@@ -1,49 +1,14 @@
-// The metrics page, in Prometheus text format 0.0.4: base units, counters from zero, every label from a
-// bounded set (resources are bounded by the agent's limits, routes by the API, reasons by an enum).
+// The agent's metrics: base units, counters from zero, every label from a bounded set. Ports and tunnels have
+// series of their own up to a cap; what is beyond is summed up under "other".
 
 internal import API
 internal import Datapath
+internal import HTTP
 internal import LinuxIO
 internal import Synchronization
 internal import Wire
 
-/// Builds one page.
-struct MetricsPage {
-    enum MetricType: String {
-        case counter, gauge
-    }
-
-    private(set) var text = ""
-
-    /// Starts a family: HELP and TYPE lines.
-    mutating func family(_ name: String, _ type: MetricType, _ help: String) {
-        text += "# HELP \(name) \(help)\n# TYPE \(name) \(type.rawValue)\n"
-    }
-
-    mutating func sample(_ name: String, _ labels: [(String, String)] = [], _ value: UInt64) {
-        text += name
-        if !labels.isEmpty {
-            text +=
-                "{" + labels.map { "\($0.0)=\"\(MetricsPage.escape($0.1))\"" }.joined(separator: ",") + "}"
-        }
-        text += " \(value)\n"
-    }
-
-    static func escape(_ value: String) -> String {
-        var result = ""
-        for character in value {
-            switch character {
-            case "\\": result += "\\\\"
-            case "\"": result += "\\\""
-            case "\n": result += "\\n"
-            default: result.append(character)
-            }
-        }
-        return result
-    }
-}
-
-/// Requests by route, method and status.
+/// Requests by route, method and status, and how long each route takes.
 final class RequestCounts: Sendable {
     struct Key: Hashable, Comparable {
         var route: String
@@ -55,28 +20,68 @@ final class RequestCounts: Sendable {
         }
     }
 
-    private let counts = Mutex<[Key: UInt64]>([:])
-
-    func add(_ route: String, _ method: String, _ status: Int) {
-        counts.withLock { $0[Key(route: route, method: method, status: status), default: 0] += 1 }
+    private struct State {
+        var counts: [Key: UInt64] = [:]
+        var durations: [String: Histogram] = [:]
     }
 
-    var snapshot: [(Key, UInt64)] { counts.withLock { $0.sorted { $0.key < $1.key } } }
+    private let state: Mutex<State>
+
+    /// Every route has its histogram from the start.
+    init(routes: some Sequence<String>) {
+        var state = State()
+        for route in routes { state.durations[route] = Histogram() }
+        self.state = Mutex(state)
+    }
+
+    func add(_ route: String, _ method: String, _ status: Int, _ duration: Duration) {
+        let histogram = state.withLock { state in
+            state.counts[Key(route: route, method: method, status: status), default: 0] += 1
+            return state.durations[route]
+        }
+        histogram?.observe(duration)
+    }
+
+    var counts: [(Key, UInt64)] { state.withLock { $0.counts.sorted { $0.key < $1.key } } }
+    var durations: [(String, Histogram.Snapshot)] {
+        let histograms = state.withLock { $0.durations }
+        return histograms.sorted { $0.key < $1.key }.map { ($0.key, $0.value.snapshot) }
+    }
 }
 
 extension AgentAPI {
-    func metrics() async -> String {
-        var page = MetricsPage()
+    func metrics(_ format: MetricsPage.Format) async -> HTTPResponse {
+        var page = MetricsPage(format)
         page.family("viaduct_build_info", .gauge, "What runs; the value is always 1.")
-        page.sample("viaduct_build_info", [("version", version.version), ("swift", version.swift)], 1)
+        page.sample([("version", version.version), ("swift", version.swift)], UInt64(1))
         await core.addMetrics(to: &page)
         page.family("viaduct_http_requests_total", .counter, "HTTP requests answered.")
-        for (key, count) in requests.snapshot {
-            page.sample(
-                "viaduct_http_requests_total",
-                [("route", key.route), ("method", key.method), ("code", "\(key.status)")], count)
+        for (key, count) in requests.counts {
+            page.sample([("route", key.route), ("method", key.method), ("code", "\(key.status)")], count)
         }
-        return page.text
+        page.family(
+            "viaduct_http_request_duration_seconds", .histogram, "From a complete request to its answer.")
+        for (route, durations) in requests.durations { page.histogram([("route", route)], durations) }
+        AgentAPI.addProcess(to: &page)
+        return page.response
+    }
+
+    private static func addProcess(to page: inout MetricsPage) {
+        let usage = ProcessUsage()
+        page.family("process_cpu_seconds_total", .counter, "User and system time of the process.")
+        page.sample([], usage.cpuSeconds)
+        page.family("process_resident_memory_bytes", .gauge, "Memory in RAM.")
+        page.sample([], usage.residentBytes)
+        page.family("process_virtual_memory_bytes", .gauge, "Address space, most of it never touched.")
+        page.sample([], usage.virtualBytes)
+        page.family("process_open_fds", .gauge, "Open descriptors.")
+        page.sample([], usage.openDescriptors)
+        page.family("process_max_fds", .gauge, "Descriptors the process may open.")
+        page.sample([], usage.maximumDescriptors)
+        page.family("process_start_time_seconds", .gauge, "Start of the process, Unix time.")
+        page.sample([], usage.startSeconds)
+        page.family("process_threads", .gauge, "Threads of the process.")
+        page.sample([], usage.threads)
     }
 }
 
@@ -87,17 +92,46 @@ extension AgentCore {
         var counters: CounterSnapshot
     }
 
+    /// Ports, and tunnels, with series of their own. Beyond it a page would be too large to scrape each few
+    /// seconds; the sums stay right.
+    static let seriesLimit = 1000
+
+    /// The rows up to the limit, and the sum of the rest.
+    private func capped(_ rows: [Row], _ what: String) -> [Row] {
+        guard rows.count > AgentCore.seriesLimit else { return rows }
+        let rest = rows[AgentCore.seriesLimit...].reduce(CounterSnapshot.zero) { $0 + $1.counters }
+        return rows.prefix(AgentCore.seriesLimit) + [
+            Row(labels: [("bridge", "other"), (what, "other")], counters: rest)
+        ]
+    }
+
     func addMetrics(to page: inout MetricsPage) {
         page.family(
             "viaduct_datapath_breaths_total", .counter, "Times the forwarding thread looked for work.")
-        page.sample("viaduct_datapath_breaths_total", [], worker.breaths)
+        page.sample([], worker.breaths)
         let ports = portRows()
         let tunnels = tunnelRows()
-        addTraffic("viaduct_port", "port", ports, &page)
-        addTraffic("viaduct_tunnel", "tunnel", tunnels, &page)
+        addTraffic("viaduct_port", "port", capped(ports, "port"), &page)
+        addTraffic("viaduct_tunnel", "tunnel", capped(tunnels, "tunnel"), &page)
+        addCapacity(&page)
         addDrops(ports.map(\.counters) + tunnels.map(\.counters), &page)
         addListeners(&page)
         addTables(&page)
+    }
+
+    private func addCapacity(_ page: inout MetricsPage) {
+        page.family("viaduct_bridges", .gauge, "Bridges.")
+        page.sample([], UInt64(desired.bridges.count))
+        page.family("viaduct_ports", .gauge, "Ports, local ports of bridges not counted.")
+        page.sample([], UInt64(desired.bridges.values.reduce(0) { $0 + $1.ports.count }))
+        page.family("viaduct_tunnels", .gauge, "Tunnels.")
+        page.sample([], UInt64(desired.bridges.values.reduce(0) { $0 + $1.tunnels.count }))
+        page.family("viaduct_degraded_resources", .gauge, "Resources that are not as they were written.")
+        page.sample([], UInt64(host.degradedCount))
+        page.family("viaduct_store_commit_duration_seconds", .histogram, "Making a change durable.")
+        page.histogram([], storeDurations.snapshot)
+        page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding thread.")
+        page.sample([], worker.cpuSeconds)
     }
 
     private func portRows() -> [Row] {
@@ -141,7 +175,7 @@ extension AgentCore {
         ]
         for (suffix, help, value) in families {
             page.family("\(prefix)_\(suffix)", .counter, help)
-            for row in rows { page.sample("\(prefix)_\(suffix)", row.labels, value(row.counters)) }
+            for row in rows { page.sample(row.labels, value(row.counters)) }
         }
     }
 
@@ -153,11 +187,9 @@ extension AgentCore {
             "Frames, datagrams and copies that were not delivered, by the one reason each has.")
         for reason in DropReason.allCases {
             page.sample(
-                "viaduct_datapath_dropped_packets_total",
                 [("reason", reason.name), ("direction", "receive")],
                 total.receiveDrops(reason))
             page.sample(
-                "viaduct_datapath_dropped_packets_total",
                 [("reason", reason.name), ("direction", "transmit")],
                 total.transmitDrops(reason))
         }
@@ -168,7 +200,7 @@ extension AgentCore {
         page.family("viaduct_listener_receive_packets_total", .counter, "VXLAN datagrams received.")
         for (key, listener) in listeners {
             page.sample(
-                "viaduct_listener_receive_packets_total", [("listener", key.name)],
+                [("listener", key.name)],
                 listener.counters.value(.rxPackets))
         }
         page.family(
@@ -176,7 +208,7 @@ extension AgentCore {
             "Datagrams the kernel dropped at the socket: full queue or bad checksum.")
         for (key, listener) in listeners {
             page.sample(
-                "viaduct_listener_socket_dropped_packets_total", [("listener", key.name)],
+                [("listener", key.name)],
                 UInt64(listener.socket.droppedCount))
         }
     }
@@ -188,18 +220,18 @@ extension AgentCore {
         let rows = zip(tables.map(\.0), statistics)
         page.family("viaduct_fdb_entries", .gauge, "Entries of the MAC table.")
         for (name, it) in rows {
-            page.sample("viaduct_fdb_entries", [("bridge", name), ("origin", "learned")], UInt64(it.learned))
-            page.sample("viaduct_fdb_entries", [("bridge", name), ("origin", "static")], UInt64(it.statics))
+            page.sample([("bridge", name), ("origin", "learned")], UInt64(it.learned))
+            page.sample([("bridge", name), ("origin", "static")], UInt64(it.statics))
         }
         page.family("viaduct_fdb_capacity", .gauge, "Most entries the MAC table takes.")
         for (name, it) in rows {
-            page.sample("viaduct_fdb_capacity", [("bridge", name)], UInt64(it.capacity))
+            page.sample([("bridge", name)], UInt64(it.capacity))
         }
         page.family("viaduct_fdb_moves_total", .counter, "Addresses heard on another port than before.")
-        for (name, it) in rows { page.sample("viaduct_fdb_moves_total", [("bridge", name)], it.moves) }
+        for (name, it) in rows { page.sample([("bridge", name)], it.moves) }
         page.family("viaduct_fdb_evictions_total", .counter, "Entries dropped to make room.")
         for (name, it) in rows {
-            page.sample("viaduct_fdb_evictions_total", [("bridge", name)], it.evictions)
+            page.sample([("bridge", name)], it.evictions)
         }
     }
 }

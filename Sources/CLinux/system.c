@@ -97,3 +97,10 @@ uint64_t clx_monotonic_ms(void)
 }
 
 const char *clx_errno_name(int code) { return strerrorname_np(code); }
+
+uint64_t clx_thread_cpu_ns(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}

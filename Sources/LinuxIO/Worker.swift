@@ -37,6 +37,7 @@ public final class Worker: Sendable {
     private let wakeup: Int32
     private let breathMilliseconds = Atomic<UInt64>(0)
     private let breathCount = Atomic<UInt64>(0)
+    private let cpuNanoseconds = Atomic<UInt64>(0)
     private let isStopping = Atomic<Bool>(false)
 
     /// Starts the thread with an empty program.
@@ -60,6 +61,9 @@ public final class Worker: Sendable {
     public var idleMilliseconds: UInt64 {
         clx_monotonic_ms() &- breathMilliseconds.load(ordering: .relaxed)
     }
+
+    /// CPU time of the thread, as of its last breath that was a second or more after the one before.
+    public var cpuSeconds: Double { Double(cpuNanoseconds.load(ordering: .relaxed)) / 1e9 }
 
     /// Breaths so far.
     public var breaths: UInt64 { breathCount.load(ordering: .relaxed) }
@@ -106,10 +110,15 @@ public final class Worker: Sendable {
     }
 
     private func run(_ loop: inout WorkerLoop) {
+        var accounted: UInt64 = 0
         while true {
             let hasMail = loop.breathe()
             breathMilliseconds.store(loop.nowMilliseconds, ordering: .relaxed)
             breathCount.store(breathCount.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+            if loop.nowMilliseconds &- accounted >= 1000 {
+                accounted = loop.nowMilliseconds
+                cpuNanoseconds.store(clx_thread_cpu_ns(), ordering: .relaxed)
+            }
             guard hasMail else { continue }
             clx_eventfd_drain(wakeup)
             let stopping = isStopping.load(ordering: .acquiring)

@@ -15,10 +15,8 @@ enum ServiceRoutes: Routes {
         .readyz: { call, agent async throws(Problem) in try agent.health.answer(agent.health.ready(), call) },
         .healthz: { call, agent async throws(Problem) in try agent.health.answer(agent.health.ready(), call)
         },
-        .metrics: { _, agent async throws(Problem) in
-            HTTPResponse(
-                headers: [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")],
-                body: Array(await agent.metrics().utf8))
+        .metrics: { call, agent async throws(Problem) in
+            await agent.metrics(MetricsPage.Format(accept: call.request.header("Accept")))
         },
         .openapi: { _, agent async throws(Problem) in
             .document(OpenAPI.document(version: agent.version.version))
