@@ -196,7 +196,8 @@ def test_random_datagrams_are_each_delivered_or_counted_and_the_agent_lives(benc
 
 
 def test_a_flood_of_garbage_does_not_stop_the_guests(bench):
-    """20,000 datagrams from the tunnel's own remote while a guest pings the bridge's local port through the agent: nothing is lost."""
+    """20,000 datagrams from the tunnel's own remote while a guest pings the bridge's local port through the
+    agent: nothing is lost."""
     bench.agent.bridge("br0", vni=100, addresses=["10.0.0.254/24"])
     bench.guest.ip("addr replace 10.0.0.1/24 dev eth0")
     wait_reachable(bench.guest, "10.0.0.254")
