@@ -26,6 +26,7 @@ actor AgentCore {
     private(set) var desired = DesiredState()
     private var monitor: LinkMonitor?
     private var isRefreshDue = false
+    private var isShutDown = false
     /// Milliseconds of the last tick, for `/livez`: the control plane makes progress.
     let heartbeat: Heartbeat
 
@@ -71,6 +72,8 @@ actor AgentCore {
             guard let self else { return }
             Task { await self.underlayChanged() }
         }
+        // Its own interfaces have brought addresses and routes.
+        refresh()
         log.info(
             "restored",
             metadata: [
@@ -85,6 +88,7 @@ actor AgentCore {
     /// Drives the host to another desired state, or leaves everything as it is and says why. `changes` is what
     /// differs: the store writes in proportion to it, not to the state.
     func transition(to wanted: DesiredState, _ changes: [ResourceChange]) throws(Problem) {
+        guard !isShutDown else { throw Problem(.unavailable, "the agent is stopping") }
         let actions = plan(desired, wanted)
         var change = ChangeLog()
         do throws(Problem) {
@@ -147,6 +151,7 @@ actor AgentCore {
 
     /// Looks at every tunnel's route and every local interface again, and acts on what differs.
     private func refresh() {
+        guard !isShutDown else { return }
         var changed = false
         do throws(LinuxError) {
             changed = try host.refreshOwnAddresses()
@@ -171,6 +176,7 @@ actor AgentCore {
 
     /// About once a second.
     func tick() {
+        guard !isShutDown else { return }
         heartbeat.beat()
         let lost = host.loseWhatIsGone()
         if !lost.isEmpty {
@@ -199,6 +205,7 @@ actor AgentCore {
 
     /// Lets go of everything: the kernel removes what was ours with its descriptors.
     func shutDown() {
+        isShutDown = true
         monitor = nil
         // Buried, not dropped: descriptors and tables stay until the worker has left the last program.
         for name in host.bridges.keys { host.destroy(.deleteBridge(name)) }

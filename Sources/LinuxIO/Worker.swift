@@ -39,6 +39,7 @@ public final class Worker: Sendable {
     private let breathCount = Atomic<UInt64>(0)
     private let cpuNanoseconds = Atomic<UInt64>(0)
     private let isStopping = Atomic<Bool>(false)
+    private let hasEnded = DispatchSemaphore(value: 0)
 
     /// Starts the thread with an empty program.
     public init(events: WorkerEvents) throws(LinuxError) {
@@ -48,9 +49,12 @@ public final class Worker: Sendable {
         breathMilliseconds.store(clx_monotonic_ms(), ordering: .relaxed)
         let thread = Thread { [self] in
             clx_name_thread("viaduct-worker")
-            var loop = WorkerLoop(epoll: epoll, events: events)
-            run(&loop)
+            do {
+                var loop = WorkerLoop(epoll: epoll, events: events)
+                run(&loop)
+            }
             close(epoll)
+            hasEnded.signal()
         }
         thread.start()
     }
@@ -89,10 +93,12 @@ public final class Worker: Sendable {
         }
     }
 
-    /// Ends the thread and waits until it has left its loop.
+    /// Ends the thread and waits until it has let go of its program and descriptors. Nothing may be asked of
+    /// the worker afterwards.
     public func stop() {
         isStopping.store(true, ordering: .releasing)
-        submit { _ in }
+        clx_eventfd_signal(wakeup)
+        hasEnded.wait()
     }
 
     private func submit<R: Sendable>(_ body: @escaping @Sendable (inout WorkerLoop) -> R) -> R {

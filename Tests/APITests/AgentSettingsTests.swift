@@ -9,8 +9,8 @@ import Testing
         "{}",
         #"{"listen":"0.0.0.0:80","log_level":"trace","log_format":"json","underlay_driver":"socket"}"#,
         #"{"listen":"[::1]:8640","socket":"/run/viaduct/agent.sock","state":"/tmp/a b.db"}"#,
-        #"{"listen":"127.0.0.1:0","source_ports":"1024-1039","strict_vxlan":false}"#,
-        #"{"source_ports":"65520-65535"}"#,
+        #"{"listen":"127.0.0.1:0","source_ports":"1024-1087","strict_vxlan":false}"#,
+        #"{"source_ports":"65472-65535"}"#,
     ]
 
     private static func text(_ field: String, _ value: String, _ wanted: String) -> Bad {
@@ -22,9 +22,9 @@ import Testing
             "8640", ":8640", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:+80", "localhost:80",
             "::1:8640", "[127.0.0.1]:8640", "[::1]", "[]:80", "127.0.0.1:080000",
         ].map { text("listen", $0, "an IP address and a port") }
-        + ["1023-2000", "49152-49166", "2000-1000", "49152", "49152-65536", "a-b", "2000-3000-4000", "-"].map
+        + ["1023-2000", "49152-49214", "2000-1000", "49152", "49152-65536", "a-b", "2000-3000-4000", "-"].map
     {
-        text("source_ports", $0, "a range of at least 16 ports")
+        text("source_ports", $0, "a range of at least 64 ports")
     } + [
         text("socket", "agent.sock", "an absolute path of at most 107"),
         text("socket", "/" + String(repeating: "a", count: 63), "an absolute path").lengthened(to: 108),

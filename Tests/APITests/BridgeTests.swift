@@ -12,7 +12,7 @@ import Wire
             #"{"addresses":["1.1.1.1/24"]}"#,
             #"{"addresses":["192.0.2.1/24","2001:db8::1/64","fe80::1/64"],"mtu":1280}"#,
             #"{"mac":"02:00:00:00:00:01","mtu":68,"vni":0,"mac_aging_seconds":1,"mac_table_size":10}"#,
-            #"{"mtu":65535,"vni":16777215,"mac_aging_seconds":86400,"mac_table_size":1000000}"#,
+            #"{"mtu":65521,"vni":16777215,"mac_aging_seconds":86400,"mac_table_size":1000000}"#,
             #"{"forward_bpdu":true,"mac":"02-00-00-00-00-01"}"#,
         ] + "02468ACEace".map { #"{"mac":"f\#($0):FF:ff:ff:ff:ff"}"# }
 
@@ -50,8 +50,8 @@ import Wire
             found: #""00:00:00:00:00:00""#),
         Bad(#"{"mac":"br0"}"#, "/mac", .invalidValue, wanted: "a unicast MAC", found: #""br0""#),
         Bad(#"{"mac":null}"#, "/mac", .wrongType, wanted: "a unicast MAC", found: "null"),
-        Bad(#"{"mtu":67}"#, "/mtu", .outOfRange, wanted: "an integer from 68 to 65535", found: "67"),
-        Bad(#"{"mtu":65536}"#, "/mtu", .outOfRange, wanted: "an integer from 68 to 65535", found: "65536"),
+        Bad(#"{"mtu":67}"#, "/mtu", .outOfRange, wanted: "an integer from 68 to 65521", found: "67"),
+        Bad(#"{"mtu":65522}"#, "/mtu", .outOfRange, wanted: "an integer from 68 to 65521", found: "65522"),
         Bad(#"{"mtu":1500.0}"#, "/mtu", .wrongType, wanted: "an integer", found: "1500.0"),
         Bad(#"{"mtu":"1500"}"#, "/mtu", .wrongType, wanted: "an integer", found: #""1500""#),
         Bad(

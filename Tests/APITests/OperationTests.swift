@@ -29,7 +29,10 @@ import Testing
         wanted += [
             "GET \(macs)", "GET \(macs)/{mac}", "PUT \(macs)/{mac}", "DELETE \(macs)/{mac}", "DELETE \(macs)",
         ]
-        wanted += ["GET /v1/version", "GET /livez", "GET /readyz", "GET /healthz", "GET /metrics"]
+        wanted += [
+            "GET /v1/listeners", "GET /v1/version", "GET /livez", "GET /readyz", "GET /healthz",
+            "GET /metrics",
+        ]
         #expect(routes == wanted + ["GET /openapi.json"])
     }
 

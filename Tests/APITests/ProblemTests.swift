@@ -20,10 +20,10 @@ import Testing
     @Test("a field's error is written with pointer, code, wanted and found")
     func fieldErrorJSON() {
         let problem = #expect(throws: Problem.self) { try Bridge.parse(Array(#"{"mtu":10}"#.utf8)) }
-        #expect(problem?.detail == "/mtu: wanted an integer from 68 to 65535, found 10")
+        #expect(problem?.detail == "/mtu: wanted an integer from 68 to 65521, found 10")
         #expect(
             problem?.errors.first.map { text($0.json) }
-                == #"{"pointer":"/mtu","code":"out_of_range","wanted":"an integer from 68 to 65535","#
+                == #"{"pointer":"/mtu","code":"out_of_range","wanted":"an integer from 68 to 65521","#
                 + #""found":"10"}"#
         )
     }

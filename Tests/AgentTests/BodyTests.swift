@@ -72,7 +72,7 @@ extension OnTheHost {
             let site = agent.site
             let bridge = "/v1/bridges/\(site.name("b"))"
             let port = #"{"type":"internal","ifname":"\#(site.name("p"))"}"#
-            let tunnel = #"{"remote_ip":"198.51.100.7","dst_port":20002}"#
+            let tunnel = #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(2))}"#
             let targets = [
                 Target(
                     existing: bridge, new: "/v1/bridges/\(site.name("n"))",

@@ -14,6 +14,21 @@ import Testing
         #expect(served == OperationID.allCases.map(\.rawValue).sorted())
         #expect(Operations.all.map(\.id.rawValue).sorted() == served)
     }
+
+    static let failures: [(HTTPFailure, Int)] = [
+        (.malformedRequest("x"), 400), (.ambiguousLength("x"), 400), (.unsupportedTransferEncoding("x"), 400),
+        (.tooManyHeaders(limit: 1), 400), (.uriTooLong(limit: 1), 414), (.bodyTooLarge(limit: 1), 413),
+        (.methodNotImplemented("x"), 405), (.handlerTimeout(seconds: 1), 504), (.unavailable, 503),
+    ]
+
+    @Test("what the server refuses by itself is a problem document too", arguments: failures)
+    func render(failure: HTTPFailure, status: Int) throws {
+        let answer = Answer(AgentAPI.render(failure))
+        #expect(answer.status == status && answer.json["status"] == .integer(Int64(status)))
+        #expect(answer.header("Content-Type") == "application/problem+json")
+        #expect(answer.detail == failure.message)
+        #expect(answer.header("Retry-After") == (status == 503 ? "1" : nil))
+    }
 }
 
 extension OnTheHost {
@@ -30,7 +45,7 @@ extension OnTheHost {
                 #expect(await agent.put("/v1/bridges/\(bridge)").status == 201)
                 let port = #"{"type":"internal","ifname":"\#(agent.site.name("p"))"}"#
                 #expect(await agent.put("/v1/bridges/\(bridge)/ports/p0", port).status == 201)
-                let tunnel = #"{"remote_ip":"198.51.100.7","dst_port":20001}"#
+                let tunnel = #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(1))}"#
                 #expect(await agent.put("/v1/bridges/\(bridge)/tunnels/t0", tunnel).status == 201)
                 let path = "/v1/bridges/\(bridge)/macs/\(station)"
                 #expect(await agent.put(path, #"{"port":"p0"}"#).status == 201)
@@ -183,6 +198,23 @@ extension OnTheHost {
                     }
                 }
                 #expect(try await agent.state() == before)
+            }
+        }
+
+        @Test("before the state is restored only the agent's health is answered")
+        func notRestored() async throws {
+            try await Site.run { site in
+                let agent = try await TestAgent(site, saysRestored: false)
+                for path in ["/v1/bridges", "/v1/bridges/b", "/readyz"] {
+                    let answer = await agent.get(path)
+                    #expect(answer.status == 503 && answer.detail.contains("being restored"), "\(path)")
+                    #expect(answer.header("Retry-After") == "1")
+                }
+                #expect(await agent.put("/v1/bridges/\(site.name("b"))").status == 503)
+                #expect(await agent.get("/livez").status == 200)
+                agent.api.health.restored()
+                #expect(await agent.get("/v1/bridges").status == 200)
+                await agent.core.shutDown()
             }
         }
 

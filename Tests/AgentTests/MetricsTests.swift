@@ -5,6 +5,24 @@ import Testing
 
 @testable import Agent
 
+@Suite struct MetricsPageTests {
+    @Test("a page is families of samples, with labels escaped as the format wants")
+    func format() {
+        var page = MetricsPage()
+        page.family("x_total", .counter, "Counts.")
+        page.sample("x_total", [("a", #"back\slash "quoted""#), ("b", "two\nlines")], 7)
+        page.sample("x_total", [], 0)
+        #expect(
+            page.text == #"""
+                # HELP x_total Counts.
+                # TYPE x_total counter
+                x_total{a="back\\slash \"quoted\"",b="two\nlines"} 7
+                x_total 0
+
+                """#)
+    }
+}
+
 extension OnTheHost {
     @Suite struct MetricsTests {
         private func furnish(_ agent: TestAgent) async throws {
@@ -12,7 +30,7 @@ extension OnTheHost {
             await agent.put(bridge)
             await agent.put("\(bridge)/ports/\(agent.site.name("p"))", #"{"type":"tap"}"#)
             for number in 1...3 {
-                let body = #"{"remote_ip":"198.51.100.\#(number)","dst_port":2040\#(number)}"#
+                let body = #"{"remote_ip":"198.51.100.\#(number)","dst_port":\#(udp(40 + number))}"#
                 await agent.put("\(bridge)/tunnels/t\(number)", body)
             }
             await agent.put("/v1/bridges/\(agent.site.name("c"))")
@@ -28,7 +46,8 @@ extension OnTheHost {
                     let page = await agent.get("/metrics").text
                     let file = "\(agent.site.directory)/page"
                     try page.write(toFile: file, atomically: true, encoding: .utf8)
-                    #expect(try agent.site.shell("promtool check metrics < \(file)") == "")
+                    let complaints = try await agent.site.slowShell("promtool check metrics < \(file)")
+                    #expect(complaints == "")
                     try await furnish(agent)
                 }
             }
@@ -67,7 +86,7 @@ extension OnTheHost {
                     #"viaduct_http_requests_total{route="/v1/bridges/{bridge}",method="PUT",code="400"} 1"#,
                     #"viaduct_http_requests_total{route="none",method="GET",code="404"} 1"#,
                     #"viaduct_fdb_capacity{bridge="\#(name)"} 8192"#,
-                    #"viaduct_listener_receive_packets_total{listener="ipv4:20401"} 0"#,
+                    #"viaduct_listener_receive_packets_total{listener="ipv4:\#(udp(41))"} 0"#,
                     #"viaduct_tunnel_receive_packets_total{bridge="\#(name)",tunnel="t1"} 0"#,
                 ]
                 for line in expected { #expect(page.contains(line + "\n"), "\(line)") }
@@ -80,7 +99,7 @@ extension OnTheHost {
             try await TestAgent.run { agent in
                 let bridge = "/v1/bridges/\(agent.site.name("b"))"
                 // Alone on its bridge, the local port has nowhere to flood to.
-                await agent.put(bridge, #"{"addresses":["198.18.9.1/24"]}"#)
+                await agent.put(bridge, #"{"addresses":["\#(net(9)).1/24"]}"#)
                 func dropped() async -> UInt64 {
                     let prefix =
                         #"viaduct_datapath_dropped_packets_total{reason="no_destination","#
@@ -89,7 +108,7 @@ extension OnTheHost {
                     return lines.first { $0.hasPrefix(prefix) }
                         .flatMap { UInt64($0.dropFirst(prefix.count)) } ?? 0
                 }
-                _ = try? agent.site.shell("ping -c 1 -W 1 198.18.9.2")
+                _ = try? await agent.site.slowShell("ping -c 1 -W 1 \(net(9)).2")
                 try await eventually("a frame had nowhere to go") { await dropped() > 0 }
                 let before = await dropped()
                 await agent.delete(bridge)

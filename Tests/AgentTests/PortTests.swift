@@ -6,6 +6,11 @@ import Testing
 
 @testable import Agent
 
+extension AgentCore {
+    /// What the datapath takes for the MTU of a port.
+    func mtu(of port: Name, on bridge: Name) -> Int? { host.bridges[bridge]?.ports[port]?.mtu }
+}
+
 extension OnTheHost {
     @Suite struct PortTests {
         /// A bridge of this test's name, and its path.
@@ -19,16 +24,17 @@ extension OnTheHost {
         func internalPort() async throws {
             try await TestAgent.run { agent in
                 let path = await bridge(agent) + "/ports/" + agent.site.name("p")
-                let created = await agent.put(path, #"{"type":"internal","addresses":["198.18.3.1/24"]}"#)
+                let created = await agent.put(path, #"{"type":"internal","addresses":["\#(net(3)).1/24"]}"#)
                 #expect(created.status == 201 && created.health == "ok")
                 let made = try #require(try agent.site.interface("p"))
-                #expect(made.isUp && made.addresses == ["198.18.3.1/24"])
+                #expect(made.isUp && made.addresses == ["\(net(3)).1/24"])
                 #expect(created.json["status"]?["ifname"]?.stringValue == agent.site.name("p"))
-                let changed = #"{"type":"internal","addresses":["198.18.3.2/24"],"mac":"02:00:00:00:00:41"}"#
+                let changed =
+                    #"{"type":"internal","addresses":["\#(net(3)).2/24"],"mac":"02:00:00:00:00:41"}"#
                 #expect(await agent.put(path, changed).status == 200)
                 let after = try #require(try agent.site.interface("p"))
                 #expect(after.index == made.index && after.mac == "02:00:00:00:00:41")
-                #expect(after.addresses == ["198.18.3.2/24"])
+                #expect(after.addresses == ["\(net(3)).2/24"])
                 #expect(await agent.delete(path).status == 204)
                 #expect(try agent.site.interface("p") == nil)
             }
@@ -42,7 +48,7 @@ extension OnTheHost {
                 let path = await bridge(agent, #"{"mtu":1400}"#) + "/ports/web1"
                 func body(_ namespace: String) -> String {
                     #"{"type":"tap","netns":"\#(namespace)","ifname":"eth0","mac":"02:00:00:00:00:42","#
-                        + #""addresses":["198.18.4.2/24","2001:db8:4::2/64"]}"#
+                        + #""addresses":["\#(net(4)).2/24","2001:db8:4::2/64"]}"#
                 }
                 let created = await agent.put(path, body(one))
                 #expect(created.status == 201)
@@ -51,7 +57,7 @@ extension OnTheHost {
                     #expect([200, 200].contains(await agent.put(path, body(namespace)).status))
                     let made = try #require(try site.interface("eth0", in: namespace))
                     #expect(made.isUp && made.mac == "02:00:00:00:00:42" && made.mtu == 1400)
-                    #expect(made.addresses == ["198.18.4.2/24", "2001:db8:4::2/64"])
+                    #expect(made.addresses == ["\(net(4)).2/24", "2001:db8:4::2/64"])
                 }
                 #expect(try site.interfaces(in: one).isEmpty)
                 #expect(try site.interfaces().map(\.name) == [site.name("b")])
@@ -89,6 +95,11 @@ extension OnTheHost {
                 #expect(created.json["status"]?["mtu"] == 1450)
                 #expect(created.json["status"]?["ifindex"] == .integer(before.index))
                 #expect(created.json["status"]?["link"] == "up")
+                try site.shell("ip link set \(site.name("s")) mtu 1400")
+                try await eventually("the port follows the interface's MTU") {
+                    await agent.core.mtu(of: "up".name, on: site.name("b").name) == 1400
+                }
+                try site.shell("ip link set \(site.name("s")) mtu 1450")
                 #expect(try site.shell("ip -d link show \(site.name("s"))").contains("promiscuity 1"))
                 let otherEnd = #"{"type":"system","ifname":"\#(site.name("t"))"}"#
                 #expect(await agent.put(path, otherEnd).status == 200)
@@ -106,8 +117,9 @@ extension OnTheHost {
                 let site = agent.site
                 let bridge = await bridge(agent)
                 try site.shell("ip link add \(site.name("x")) type veth peer name \(site.name("y"))")
-                await agent.put("\(bridge)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":20006}"#)
-                let (taken, none) = (site.name("x"), site.name("none"))
+                await agent.put(
+                    "\(bridge)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(6))}"#)
+                let (taken, none, b) = (site.name("x"), site.name("none"), site.name("b"))
                 let before = try await agent.state()
                 let cases = [
                     (
@@ -127,17 +139,16 @@ extension OnTheHost {
                         "interface \(taken) already exists in the agent's namespace and is not this agent's"
                     ),
                     (
-                        "p0", #"{"type":"internal","ifname":"\#(site.name("b"))"}"#,
-                        "port p0 of bridge \(site.name("b")) and bridge \(site.name("b")) both want interface "
-                            + site.name("b")
+                        "p0", #"{"type":"internal","ifname":"\#(b)"}"#,
+                        "port p0 of bridge \(b) and bridge \(b) both want interface \(b)"
                     ),
                     (
                         "t0", #"{"type":"internal"}"#,
-                        "port t0 of bridge \(site.name("b")): a tunnel of the bridge has that name"
+                        "port t0 of bridge \(b): a tunnel of the bridge has that name"
                     ),
                     (
-                        site.name("b"), #"{"type":"tap","ifname":"\#(site.name("z"))"}"#,
-                        "port \(site.name("b")) of bridge \(site.name("b")): the bridge's local port has that name"
+                        b, #"{"type":"tap","ifname":"\#(site.name("z"))"}"#,
+                        "port \(b) of bridge \(b): the bridge's local port has that name"
                     ),
                 ]
                 for (port, body, detail) in cases {
@@ -183,7 +194,8 @@ extension OnTheHost {
         func failedChange() async throws {
             try await TestAgent.run { agent in
                 let path = await bridge(agent) + "/ports/" + agent.site.name("p")
-                #expect(await agent.put(path, #"{"type":"tap","addresses":["198.18.3.1/24"]}"#).status == 201)
+                #expect(
+                    await agent.put(path, #"{"type":"tap","addresses":["\#(net(3)).1/24"]}"#).status == 201)
                 let before = try await agent.state()
                 let none = agent.site.name("none")
                 let bodies = [

@@ -15,7 +15,7 @@ extension OnTheHost {
             try await TestAgent.run { agent in
                 let name = agent.site.name("b")
                 let path = "/v1/bridges/\(name)"
-                let body = #"{"addresses":["198.18.1.1/24","2001:db8:18::1/64"],"mac":"02:00:00:00:00:31"}"#
+                let body = #"{"addresses":["\#(net(1)).1/24","2001:db8:18::1/64"],"mac":"02:00:00:00:00:31"}"#
                 let created = await agent.put(path, body)
                 #expect(created.status == 201)
                 #expect(created.json["name"]?.stringValue == name)
@@ -23,17 +23,17 @@ extension OnTheHost {
                 #expect(created.json["status"]?["link"] == "up" && created.health == "ok")
                 let made = try #require(try agent.site.interface("b"))
                 #expect(made.isUp && made.mac == "02:00:00:00:00:31" && made.mtu == 1500)
-                #expect(made.addresses == ["198.18.1.1/24", "2001:db8:18::1/64"])
+                #expect(made.addresses == ["\(net(1)).1/24", "2001:db8:18::1/64"])
                 #expect(created.json["status"]?["ifindex"] == .integer(made.index))
                 let listed = await agent.get("/v1/bridges").items
                 #expect(listed.map { $0["spec"] } == [created.json["spec"]])
 
-                let changed = #"{"addresses":["198.18.1.2/24"],"mac":"02:00:00:00:00:32","mtu":1400}"#
+                let changed = #"{"addresses":["\#(net(1)).2/24"],"mac":"02:00:00:00:00:32","mtu":1400}"#
                 #expect(await agent.put(path, changed).status == 200)
                 let after = try #require(try agent.site.interface("b"))
                 #expect(after.index == made.index, "changed in place")
                 #expect(after.mac == "02:00:00:00:00:32" && after.mtu == 1400 && after.isUp)
-                #expect(after.addresses == ["198.18.1.2/24"])
+                #expect(after.addresses == ["\(net(1)).2/24"])
 
                 #expect(await agent.delete(path).status == 204)
                 #expect(try agent.site.interface("b") == nil)
@@ -47,10 +47,11 @@ extension OnTheHost {
         func idempotent() async throws {
             try await TestAgent.run { agent in
                 let path = "/v1/bridges/\(agent.site.name("b"))"
-                let body = #"{"addresses":["198.18.1.1/24"],"vni":7}"#
+                let body = #"{"addresses":["\#(net(1)).1/24"],"vni":7}"#
                 #expect(await agent.put(path, body).status == 201)
                 let before = try await agent.state()
-                for same in [body, #"{ "vni": 7, "addresses": ["198.18.1.1/24"], "forward_bpdu": false }"#] {
+                for same in [body, #"{ "vni": 7, "addresses": ["\#(net(1)).1/24"], "forward_bpdu": false }"#]
+                {
                     #expect(await agent.put(path, same).status == 200)
                     #expect(try await agent.state() == before)
                 }
@@ -83,13 +84,13 @@ extension OnTheHost {
                 await agent.put(path)
                 let port = #"{"type":"tap","ifname":"\#(agent.site.name("p"))"}"#
                 #expect(await agent.put("\(path)/ports/p0", port).status == 201)
-                let tunnel = #"{"remote_ip":"198.51.100.7","dst_port":20003}"#
+                let tunnel = #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(3))}"#
                 #expect(await agent.put("\(path)/tunnels/t0", tunnel).status == 201)
                 #expect(await agent.put("\(path)/macs/02:00:00:00:00:01", #"{"port":"t0"}"#).status == 201)
                 let status = await agent.get(path).json["status"]
                 #expect(status?["ports"] == 1 && status?["tunnels"] == 1)
                 #expect(status?["macs"]?["static"] == 1)
-                #expect(await agent.get("/v1/listeners").items.map { $0["name"] } == ["ipv4:20003"])
+                #expect(await agent.get("/v1/listeners").items.map { $0["name"] } == ["ipv4:\(udp(3))"])
                 #expect(await agent.delete(path).status == 204)
                 #expect(try await agent.state() == clean)
             }
@@ -135,7 +136,7 @@ extension OnTheHost {
                 let name = agent.site.name("b")
                 let path = "/v1/bridges/\(name)"
                 await agent.put(path, #"{"vni":42}"#)
-                await agent.put("\(path)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":20004}"#)
+                await agent.put("\(path)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(4))}"#)
                 let entry = "\(path)/macs/02:00:00:00:00:09"
                 let created = await agent.put(entry, #"{"port":"t0"}"#)
                 #expect(created.status == 201)
@@ -179,7 +180,7 @@ extension OnTheHost {
                 await agent.put(path)
                 await agent.put(
                     "\(path)/ports/p0", #"{"type":"tap","ifname":"\#(agent.site.name("x"))"}"#)
-                await agent.put("\(path)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":20005}"#)
+                await agent.put("\(path)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(5))}"#)
                 await agent.put("\(path)/macs/02:00:00:00:00:01", #"{"port":"p0"}"#)
                 await agent.put("\(path)/macs/02:00:00:00:00:02", #"{"port":"t0"}"#)
                 await agent.put(
@@ -199,22 +200,22 @@ extension OnTheHost {
             try await TestAgent.run { agent in
                 let (site, path) = (agent.site, "/v1/bridges/\(agent.site.name("b"))")
                 let namespace = try site.addNamespace("n")
-                await agent.put(path, #"{"addresses":["198.18.2.1/24"]}"#)
+                await agent.put(path, #"{"addresses":["\#(net(2)).1/24"]}"#)
                 let port =
                     #"{"type":"tap","netns":"\#(namespace)","ifname":"eth0","mac":"02:00:00:00:00:51","#
-                    + #""addresses":["198.18.2.2/24"]}"#
+                    + #""addresses":["\#(net(2)).2/24"]}"#
                 #expect(await agent.put("\(path)/ports/p0", port).status == 201)
                 await agent.put("\(path)/macs/02:00:00:00:00:09", #"{"port":"p0"}"#)
-                try site.shell("ip netns exec \(namespace) ping -c 1 -W 2 198.18.2.1")
+                try await site.slowShell("ip netns exec \(namespace) ping -c 1 -W 2 \(net(2)).1")
                 let learned = await agent.get("\(path)/macs/02:00:00:00:00:51").json
                 #expect(learned["type"] == "learned" && learned["port"] == "p0")
                 #expect(learned["age_seconds"]?.integerValue ?? 99 < 5)
                 #expect(await agent.delete("\(path)/macs").status == 204)
                 #expect(await statics(agent, path).map { $0["mac"] } == ["02:00:00:00:00:09"])
-                try site.shell("ip netns exec \(namespace) ping -c 1 -W 2 198.18.2.1")
+                try await site.slowShell("ip netns exec \(namespace) ping -c 1 -W 2 \(net(2)).1")
                 #expect(await agent.delete("\(path)/macs/02:00:00:00:00:51").status == 204)
                 let counters = await agent.get("\(path)/ports/p0").json["status"]?["counters"]
-                #expect(counters?["rx_packets"]?.integerValue ?? 0 >= 4)
+                #expect(counters?["rx_packets"]?.integerValue ?? 0 >= 2, "at least the two pings")
             }
         }
     }

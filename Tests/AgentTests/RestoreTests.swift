@@ -14,12 +14,13 @@ extension OnTheHost {
         private func furnish(_ agent: TestAgent, namespace: String) async -> String {
             let site = agent.site
             let bridge = "/v1/bridges/\(site.name("b"))"
-            await agent.put(bridge, #"{"addresses":["198.18.8.1/24"],"vni":7,"mac_table_size":100}"#)
+            await agent.put(bridge, #"{"addresses":["\#(net(8)).1/24"],"vni":7,"mac_table_size":100}"#)
             await agent.put("\(bridge)/ports/\(site.name("p"))", #"{"type":"internal"}"#)
-            let tap = #"{"type":"tap","netns":"\#(namespace)","ifname":"eth0","addresses":["198.18.8.2/24"]}"#
+            let tap =
+                #"{"type":"tap","netns":"\#(namespace)","ifname":"eth0","addresses":["\#(net(8)).2/24"]}"#
             await agent.put("\(bridge)/ports/web", tap)
-            await agent.put("\(bridge)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":20301}"#)
-            await agent.put("\(bridge)/tunnels/t6", #"{"remote_ip":"2001:db8::7","dst_port":20302}"#)
+            await agent.put("\(bridge)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(31))}"#)
+            await agent.put("\(bridge)/tunnels/t6", #"{"remote_ip":"2001:db8::7","dst_port":\#(udp(32))}"#)
             await agent.put("\(bridge)/macs/02:00:00:00:00:01", #"{"port":"t0"}"#)
             await agent.put("/v1/bridges/\(site.name("c"))")
             return bridge
@@ -77,7 +78,7 @@ extension OnTheHost {
                     let healed = await agent.get(port)
                     #expect(healed.health == "ok" && healed.error == nil)
                     let made = try #require(try site.interface("eth0", in: namespace))
-                    #expect(made.isUp && made.addresses == ["198.18.8.2/24"])
+                    #expect(made.isUp && made.addresses == ["\(net(8)).2/24"])
                     #expect(await agent.delete(port).status == 204)
                 }
             }
@@ -99,7 +100,7 @@ extension OnTheHost {
                     try site.shell("ip link del \(site.name("b"))")
                     try await eventually("the bridge is well") { await agent.get(bridge).health == "ok" }
                     let made = try #require(try site.interface("b"))
-                    #expect(made.isUp && made.addresses == ["198.18.8.1/24"])
+                    #expect(made.isUp && made.addresses == ["\(net(8)).1/24"])
                     #expect(try site.interfaces().map(\.mtu).allSatisfy { $0 <= 1450 || $0 == 1500 })
                 }
             }
@@ -185,11 +186,11 @@ extension OnTheHost {
                 try await TestAgent.run(on: site) { agent in
                     tunnel = await furnish(agent, namespace: namespace) + "/tunnels/t0"
                 }
-                let squatter = try Squatter(port: 20301)
+                let squatter = try Squatter(port: udp(31))
                 try await TestAgent.run(on: site) { agent in
                     let degraded = await agent.get(tunnel)
                     #expect(degraded.health == "degraded")
-                    #expect(degraded.error?.hasPrefix("UDP port 20301 is in use") == true)
+                    #expect(degraded.error?.hasPrefix("UDP port \(udp(31)) is in use") == true)
                     await agent.core.tick()
                     #expect(await agent.get(tunnel).health == "degraded")
                     squatter.leave()
@@ -197,6 +198,78 @@ extension OnTheHost {
                     #expect(await agent.get(tunnel).health == "ok")
                     #expect(await agent.get("/v1/listeners").items.count == 2)
                 }
+            }
+        }
+
+        @Test("after a restart the agent knows the addresses it has just given its own bridges")
+        func ownAddressesAtStart() async throws {
+            try await Site.run { site in
+                let bridge = "/v1/bridges/\(site.name("b"))"
+                try await TestAgent.run(on: site) { agent in
+                    await agent.put(bridge, #"{"addresses":["\#(net(10)).1/24"]}"#)
+                }
+                try await TestAgent.run(on: site) { agent in
+                    let body = #"{"remote_ip":"\#(net(10)).1","dst_port":\#(udp(33))}"#
+                    #expect(await agent.put("\(bridge)/tunnels/t0", body).status == 422)
+                }
+                #expect(try site.interfaces().isEmpty)
+            }
+        }
+
+        @Test("addresses that somebody or the kernel takes away come back")
+        func addressesComeBack() async throws {
+            try await TestAgent.run { agent in
+                let site = agent.site
+                let bridge = "/v1/bridges/\(site.name("b"))"
+                await agent.put(bridge, #"{"addresses":["\#(net(11)).1/24","2001:db8:11::1/64"]}"#)
+                let before = try site.interfaces()
+                let device = "dev \(site.name("b"))"
+                let disturbances = [
+                    ["ip addr del \(net(11)).1/24 \(device)"], ["ip addr flush \(device)"],
+                    ["ip link set \(device) down", "ip link set \(device) up"],
+                ]
+                for commands in disturbances {
+                    for command in commands { try site.shell(command) }
+                    try await eventually("the addresses are back after \(commands)") {
+                        try site.interfaces() == before
+                    }
+                }
+                #expect(await agent.get(bridge).health == "ok")
+            }
+        }
+
+        @Test("an address the kernel refuses for a time is said, and no longer once it is there")
+        func addressRefused() async throws {
+            try await TestAgent.run { agent in
+                let site = agent.site
+                let bridge = "/v1/bridges/\(site.name("b"))"
+                await agent.put(bridge, #"{"addresses":["2001:db8:12::1/64"]}"#)
+                let before = try site.interfaces()
+                let setting = "/proc/sys/net/ipv6/conf/\(site.name("b"))/disable_ipv6"
+                try site.shell("echo 1 > \(setting)")
+                try await eventually("the bridge is degraded") {
+                    await agent.get(bridge).health == "degraded"
+                }
+                #expect(await agent.get(bridge).error?.contains("2001:db8:12::1") == true)
+                try site.shell("echo 0 > \(setting)")
+                try await eventually("the address is back") { try site.interfaces() == before }
+                try await eventually("the bridge is well") { await agent.get(bridge).health == "ok" }
+            }
+        }
+
+        @Test("what comes after the stop is refused and makes nothing")
+        func afterTheStop() async throws {
+            try await Site.run { site in
+                let agent = try await TestAgent(site)
+                await agent.core.shutDown()
+                let answer = await agent.put("/v1/bridges/\(site.name("b"))")
+                #expect(answer.status == 503 && answer.header("Retry-After") == "1")
+                await agent.core.tick()
+                await agent.core.portTroubled()
+                await agent.core.underlayChanged()
+                try await Task.sleep(for: .milliseconds(100))
+                #expect(await agent.get("/v1/bridges").status == 200, "at rest, not stuck")
+                #expect(try site.interfaces().isEmpty)
             }
         }
 

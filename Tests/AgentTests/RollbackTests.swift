@@ -16,12 +16,12 @@ extension OnTheHost {
                 let (b, c, d, p, q, z) = (names[0], names[1], names[2], names[3], names[4], names[5])
                 state.bridges[b]?.spec.mtu = 1300
                 state.bridges[b]?.spec.macTableSize = 20
-                state.bridges[b]?.spec.addresses = [IPPrefix("198.18.7.9/24")].compactMap { $0 }
+                state.bridges[b]?.spec.addresses = [IPPrefix("\(net(7)).9/24")].compactMap { $0 }
                 state.bridges[b]?.ports[p]?.mac = "02:00:00:00:00:77".mac
                 state.bridges[b]?.ports["moved".name]?.ifname = site.name("m2")
-                state.bridges[b]?.tunnels["t0".name]?.dstPort = 20202
+                state.bridges[b]?.tunnels["t0".name]?.dstPort = udp(22)
                 state.bridges[b]?.tunnels["t1".name] = Tunnel(remoteIP: "2001:db8::8".address)
-                state.bridges[b]?.tunnels["t1".name]?.dstPort = 20203
+                state.bridges[b]?.tunnels["t1".name]?.dstPort = udp(23)
                 state.bridges[b]?.macs = ["02:00:00:00:00:02".mac: StaticMAC(port: "t1")]
                 state.bridges[c] = DesiredBridge()
                 state.bridges[c]?.ports[q] = Port(type: .internal)
@@ -34,10 +34,10 @@ extension OnTheHost {
         private func furnish(_ agent: TestAgent) async {
             let site = agent.site
             let bridge = "/v1/bridges/\(site.name("b"))"
-            await agent.put(bridge, #"{"addresses":["198.18.7.1/24"]}"#)
+            await agent.put(bridge, #"{"addresses":["\#(net(7)).1/24"]}"#)
             await agent.put("\(bridge)/ports/\(site.name("p"))", #"{"type":"tap"}"#)
             await agent.put("\(bridge)/ports/moved", #"{"type":"tap","ifname":"\#(site.name("m"))"}"#)
-            await agent.put("\(bridge)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":20201}"#)
+            await agent.put("\(bridge)/tunnels/t0", #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(21))}"#)
             await agent.put("\(bridge)/macs/02:00:00:00:00:01", #"{"port":"t0"}"#)
             await agent.put("/v1/bridges/\(site.name("d"))")
         }
@@ -82,7 +82,7 @@ extension OnTheHost {
                     var attempts = 0
                     // The log may still have room of its own for a few commits.
                     while answer.status == 200, attempts < 100 {
-                        await agent.put(path, #"{"addresses":["198.18.7.1/24"]}"#)
+                        await agent.put(path, #"{"addresses":["\#(net(7)).1/24"]}"#)
                         answer = await agent.put(path, body)
                         attempts += 1
                     }
@@ -123,6 +123,23 @@ extension OnTheHost {
                     #expect(await agent.delete(path).status == 500)
                     #expect(try site.interfaces() == before)
                 }
+            }
+        }
+
+        @Test("an address the kernel refuses takes back what was set before it")
+        func addressRefused() async throws {
+            try await TestAgent.run { agent in
+                await furnish(agent)
+                let path = "/v1/bridges/\(agent.site.name("b"))"
+                let setting = "/proc/sys/net/ipv6/conf/\(agent.site.name("b"))/disable_ipv6"
+                try agent.site.shell("echo 1 > \(setting)")
+                let before = try await agent.state()
+                let body = #"{"mac":"02:00:00:00:00:78","mtu":1300,"addresses":["2001:db8:7::1/64"]}"#
+                let answer = await agent.put(path, body)
+                #expect(answer.status == 409 && answer.detail.contains("2001:db8:7::1"), "\(answer.text)")
+                #expect(try await agent.state() == before)
+                try agent.site.shell("echo 0 > \(setting)")
+                #expect(await agent.put(path, body).status == 200)
             }
         }
 

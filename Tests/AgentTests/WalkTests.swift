@@ -64,7 +64,7 @@ extension OnTheHost {
                 // The same names below every bridge: some are taken.
                 return ("\(bridge)/ports/\(site.name("p\(number)"))", delete ? nil : body)
             case 3:
-                let body = #"{"remote_ip":"198.51.100.\#(value)","dst_port":2050\#(number)}"#
+                let body = #"{"remote_ip":"198.51.100.\#(value)","dst_port":\#(udp(50 + number))}"#
                 return ("\(bridge)/tunnels/t\(number)", delete ? nil : body)
             default:
                 let target = ["t0", site.name("p0"), site.name(bridges[owner])][value]
@@ -126,7 +126,7 @@ extension OnTheHost {
                         group.addTask {
                             let own = "\(bridge)/ports/\(agent.site.name("p\(number)"))"
                             let shared = "\(bridge)/tunnels/t0"
-                            let body = #"{"remote_ip":"198.51.100.\#(number + 1)","dst_port":20509}"#
+                            let body = #"{"remote_ip":"198.51.100.\#(number + 1)","dst_port":\#(udp(59))}"#
                             return [
                                 await agent.put(own, #"{"type":"tap"}"#).status,
                                 await agent.put(shared, body).status,

@@ -34,14 +34,18 @@ struct ChecksumCompletionTests {
         #expect(completed(frame.bytes(.complete), .none) == frame.bytes(.complete), "nothing to do")
     }
 
-    @Test("a UDP checksum that comes out as zero is written as ffff")
+    @Test("a checksum that comes out as zero is written as ffff in UDP and stays zero in TCP")
     func zero() {
-        let frame = TestFrame.udp4([0, 0])
-        let bytes = frame.bytes(.complete)
-        let sum = UInt16(bytes[40]) << 8 | UInt16(bytes[41])
-        let tuned = TestFrame.udp4(bigEndian(sum))
-        #expect(Array(tuned.bytes(.complete)[40..<42]) == [0xff, 0xff])
-        #expect(completed(tuned.bytes(.partial), tuned.offload()) == tuned.bytes(.complete))
+        for (frame, expected) in [(TestFrame.udp4(), [0xff, 0xff]), (.tcp4(), [0, 0])]
+            as [(TestFrame, [UInt8])]
+        {
+            // The checksum of a payload of zero is the payload that makes it zero.
+            let plain = frame.with { $0.payload = [0, 0] }.bytes()
+            let field = frame.transportOffset + frame.checksumOffset
+            let tuned = frame.with { $0.payload = Array(plain[field..<field + 2]) }
+            #expect(Array(tuned.bytes(.complete)[field..<field + 2]) == expected)
+            #expect(completed(tuned.bytes(.partial), tuned.offload()) == tuned.bytes(.complete))
+        }
     }
 
     @Test(

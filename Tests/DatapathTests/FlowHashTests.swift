@@ -108,6 +108,14 @@ struct FlowHashTests {
                             $0.destination4 = IPv4Address(rawValue: 0x0a00_0000 + UInt32(n) << 8)
                         })
                 }, "subnets")
+            expectSpread(
+                (0..<2000).map { n in
+                    hash(
+                        flow.with {
+                            $0.destination6 = IPv6Address(high: 0x2001_0db8_0000_0000, low: UInt64(n))
+                            $0.destination4 = IPv4Address(rawValue: 0x0a00_0000 + UInt32(n))
+                        })
+                }, "destinations")
         }
         expectSpread((0..<2000).map { shape(ethernet([], .arp, from: mac($0))).flowHash }, "MAC addresses")
     }

@@ -85,6 +85,20 @@ struct SegmentationTests {
         }
     }
 
+    @Test("a segment's checksum that comes out as zero stays zero in TCP and is ffff in UDP")
+    func zeroChecksum() throws {
+        for (frame, expected) in [(TestFrame.tcp4(), [0, 0]), (.udp6(), [0xff, 0xff])]
+            as [(TestFrame, [UInt8])]
+        {
+            // The checksum of a segment with payload zero is the payload that makes it zero.
+            let plain = frame.with { $0.payload = [0, 0] }.bytes()
+            let field = frame.transportOffset + frame.checksumOffset
+            let tuned = frame.with { $0.payload = Array(plain[field..<field + 2]) + [1] }
+            let made = try #require(segments(tuned, segment: 2))
+            #expect(Array(made[0][field..<field + 2]) == expected && made == Self.model(tuned, segment: 2))
+        }
+    }
+
     @Test("a whole 64 KiB superframe goes through a tunnel as its segments, counted one by one")
     func throughTunnel() {
         let rig = Rig()

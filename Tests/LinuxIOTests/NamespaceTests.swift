@@ -7,7 +7,7 @@ import Wire
 
 @testable import LinuxIO
 
-@Suite("namespaces and links", .enabled(if: isRoot))
+@Suite("namespaces and links")
 struct NamespaceTests {
     @Test("work runs in the namespace it names, and the calling thread stays where it was")
     func enter() throws {
@@ -115,12 +115,14 @@ struct NamespaceTests {
         #expect(try namespace.here(read) == true)
     }
 
-    @Test("addresses are added and removed, twice without harm, and usable at once", arguments: [
-        "192.0.2.7/24", "192.0.2.7/32", "192.0.2.6/31", "2001:db8::7/64", "2001:db8::7/128",
-    ])
+    @Test(
+        "addresses are added and removed, twice without harm, and usable at once",
+        arguments: [
+            "192.0.2.7/24", "192.0.2.7/32", "192.0.2.6/31", "2001:db8::7/64", "2001:db8::7/128",
+        ])
     func addresses(text: String) throws {
         let namespace = TestNamespace()
-        namespace.inside("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up")
+        namespace.addPair()
         let address = prefix(text)
         let read: @Sendable () throws(LinuxError) -> Bool = { () throws(LinuxError) in
             try Netlink.interfaceAddresses().contains { $0.address == address.address }

@@ -7,7 +7,7 @@ import Wire
 
 @testable import LinuxIO
 
-@Suite("packet sockets", .enabled(if: isRoot))
+@Suite("packet sockets")
 struct PacketSocketTests {
     /// A veth pair that is up, with a packet socket on each end.
     private struct Pair {
@@ -15,9 +15,7 @@ struct PacketSocketTests {
         let left, right: RawSocket
 
         init() throws {
-            namespace.inside(
-                "ip link add v0 type veth peer name v1;",
-                "ip link set v0 mtu 9000 up; ip link set v1 mtu 9000 up")
+            namespace.addPair(mtu: 9000)
             left = try RawSocket("v0", in: namespace)
             right = try RawSocket("v1", in: namespace)
         }
@@ -33,9 +31,11 @@ struct PacketSocketTests {
         #expect(pair.left.receive(seconds: 0.1) == nil)
     }
 
-    @Test("VLAN tags that the kernel took off are put back, outer and inner", arguments: [
-        "81 00 20 05", "88 a8 00 07", "81 00 00 00", "88 a8 00 07 81 00 60 05",
-    ])
+    @Test(
+        "VLAN tags that the kernel took off are put back, outer and inner",
+        arguments: [
+            "81 00 20 05", "88 a8 00 07", "81 00 00 00", "88 a8 00 07 81 00 60 05",
+        ])
     func tags(text: String) throws {
         let pair = try Pair()
         let plain = testFrame(from: "02:00:00:00:00:01", to: "02:00:00:00:00:99")
@@ -75,7 +75,7 @@ struct PacketSocketTests {
             try PacketSocket(interface: missing)
         }
         let namespace = TestNamespace()
-        namespace.inside("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up")
+        namespace.addPair()
         try namespace.here { () throws(LinuxError) in
             let before = try Netlink.link(named: "v0")
             do {
@@ -90,7 +90,8 @@ struct PacketSocketTests {
     func batch() throws {
         let pair = try Pair()
         let frames = (1...5).map {
-            testFrame(from: "02:00:00:00:00:01", to: "02:00:00:00:00:99", .init(repeating: 9, count: $0 * 100))
+            testFrame(
+                from: "02:00:00:00:00:01", to: "02:00:00:00:00:99", .init(repeating: 9, count: $0 * 100))
         }
         for frame in frames { pair.left.send(frame) }
         for frame in frames { #expect(pair.right.receive()?.bytes == frame) }

@@ -22,8 +22,6 @@ func prefix(_ text: String) -> IPPrefix { IPPrefix(text)! }
 func mac(_ text: String) -> MACAddress { MACAddress(text)! }
 func packed(_ text: String) -> PackedAddress { PackedAddress(ip(text)) }
 
-let isRoot = geteuid() == 0
-
 private let nameCount = Atomic<Int>(0)
 
 /// An interface name of this process and call alone, 15 characters at most.
@@ -52,17 +50,21 @@ final class TestNamespace: Sendable {
     init() {
         name = uniqueName()
         run("ip", "netns", "add", name)
-        inside("ip", "link", "set", "lo", "up")
+        inside("ip link set lo up")
     }
 
     deinit { run("ip", "netns", "del", name) }
 
-    /// Runs a program in here.
-    func inside(_ arguments: String...) {
-        switch arguments.count {
-        case 4: run("ip", "netns", "exec", name, arguments[0], arguments[1], arguments[2], arguments[3])
-        default: run("ip", "netns", "exec", name, "sh", "-c", arguments.joined(separator: " "))
-        }
+    /// Runs a shell script in here.
+    func inside(_ script: String) { run("ip", "netns", "exec", name, "sh", "-ec", script) }
+
+    /// A pair of interfaces joined by a wire, v0 and v1, both up.
+    func addPair(mtu: Int = 1500) {
+        inside(
+            """
+            ip link add v0 mtu \(mtu) type veth peer name v1 mtu \(mtu)
+            ip link set v0 up; ip link set v1 up
+            """)
     }
 
     /// Does `body` in here.
@@ -74,14 +76,23 @@ final class TestNamespace: Sendable {
 /// The network namespace of the calling thread.
 func currentNamespace() -> String { readLink("/proc/thread-self/ns/net") }
 
+/// The calling thread's name as the kernel has it.
+func currentThreadName() -> String {
+    let descriptor = open("/proc/thread-self/comm", O_RDONLY)
+    defer { close(descriptor) }
+    var buffer = [UInt8](repeating: 0, count: 32)
+    let count = buffer.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
+    return String(decoding: buffer.prefix(max(0, count)).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+}
+
 func readLink(_ path: String) -> String {
     var buffer = [CChar](repeating: 0, count: 256)
     let count = readlink(path, &buffer, buffer.count)
     return String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// Tries until it is so, two seconds long. What a descriptor's closing undoes may take a moment: a test beside
-/// this one that starts a program lends it all descriptors until it has begun.
+/// Tries until it is so, two seconds long. What the closing of a descriptor undoes may take a moment: a test
+/// beside this one that starts a program lends it all descriptors until it has begun.
 func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
     let start = ContinuousClock.now
     while try !condition() {
@@ -118,10 +129,11 @@ final class RawSocket: Sendable {
         #expect(bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) } == bytes.count)
     }
 
-    /// The next frame of `type`; nil when there is none for a while. Others are passed over: an interface
-    /// that comes up talks by itself.
-    func receive(_ type: EtherType = testType, seconds: Double = 2) -> (bytes: [UInt8], header: clx_vnet_header)?
-    {
+    /// The next frame of `type` that is `wanted`; nil when there is none for a while. Others are passed over:
+    /// an interface that comes up talks by itself.
+    func receive(
+        _ type: EtherType = testType, seconds: Double = 2, _ wanted: ([UInt8]) -> Bool = { _ in true }
+    ) -> (bytes: [UInt8], header: clx_vnet_header)? {
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: 70_000, alignment: 8)
         defer { buffer.deallocate() }
         while waitReadable(descriptor, seconds: seconds) {
@@ -130,12 +142,15 @@ final class RawSocket: Sendable {
             frame.capacity = 65_600
             guard clx_packet_receive(descriptor, &frame, 1) == 1, let data = frame.data else { continue }
             let bytes = [UInt8](UnsafeRawBufferPointer(start: data, count: Int(frame.length)))
-            if bytes.count >= 14, bytes[12...13] == [UInt8(type.rawValue >> 8), UInt8(type.rawValue & 0xff)] {
-                return (bytes, frame.offload)
-            }
+            let isOfType = bytes.count >= 14 && bytes[12...13] == type.octets[...]
+            if isOfType, wanted(bytes) { return (bytes, frame.offload) }
         }
         return nil
     }
+}
+
+extension EtherType {
+    var octets: [UInt8] { [UInt8(rawValue >> 8), UInt8(rawValue & 0xff)] }
 }
 
 /// IEEE 802 local experimental: no kernel sends it by itself.
@@ -147,7 +162,7 @@ func testFrame(from source: String, to destination: String, _ payload: [UInt8] =
 }
 
 func ethernetHeader(from source: String, to destination: String, _ type: EtherType) -> [UInt8] {
-    mac(destination).octets + mac(source).octets + [UInt8(type.rawValue >> 8), UInt8(type.rawValue & 0xff)]
+    mac(destination).octets + mac(source).octets + type.octets
 }
 
 extension InterfaceSettings {

@@ -7,7 +7,7 @@ import Wire
 
 @testable import LinuxIO
 
-@Suite("TAP devices", .enabled(if: isRoot))
+@Suite("TAP devices")
 struct TAPDeviceTests {
     private func link(_ settings: InterfaceSettings) throws -> Link? {
         try Namespace.run(in: settings.namespace) { () throws(LinuxError) in
@@ -28,14 +28,17 @@ struct TAPDeviceTests {
         try eventually { try (0..<64).allSatisfy { try Netlink.link(named: "viaduct\($0)") == nil } }
     }
 
-    @Test("a TAP appears as it was asked for, here or in a namespace, and goes with its descriptor", arguments: [
-        false, true,
-    ])
+    @Test(
+        "a TAP appears as it was asked for, here or in a namespace, and goes with its descriptor",
+        arguments: [
+            false, true,
+        ])
     func life(isElsewhere: Bool) throws {
         let namespace = isElsewhere ? TestNamespace() : nil
         // 198.18.0.0/15 is for benchmarks: nobody routes it.
         let settings = InterfaceSettings.test(
-            in: namespace, mac: mac("02:00:00:00:07:07"), mtu: 1400, "198.19.255.1/32", "2001:db8:ffff::1/128")
+            in: namespace, mac: mac("02:00:00:00:07:07"), mtu: 1400, "198.19.255.1/32", "2001:db8:ffff::1/128"
+        )
         do {
             let device = try TAPDevice.create(settings)
             let found = try #require(try link(settings))
@@ -129,10 +132,13 @@ struct TAPDeviceTests {
         #expect(try device.link()?.mtu == 1500 && device.settings == settings)
         let there = try addresses(settings)
         #expect(there.contains(ip("198.19.0.1")) && !there.contains(ip("198.19.0.2")))
-        #expect(there.contains(ip("2001:db8::1")), "the kernel took it with the MTU; the way back gives it back")
+        #expect(
+            there.contains(ip("2001:db8::1")), "the kernel took it with the MTU; the way back gives it back")
     }
 
-    @Test("an interface that was renamed is still found, one that was deleted is nil and its descriptor says so")
+    @Test(
+        "an interface that was renamed is still found, one that was deleted is nil and its descriptor says so"
+    )
     func behindItsBack() throws {
         let namespace = TestNamespace()
         let settings = InterfaceSettings.test(in: namespace)

@@ -8,7 +8,7 @@ import Wire
 
 @testable import LinuxIO
 
-@Suite("UDP sockets", .enabled(if: isRoot))
+@Suite("UDP sockets")
 struct UDPSocketTests {
     private static let any4 = SenderKind(isIPv4: true, doNotFragment: true, checksum: true)
     private static let any6 = SenderKind(isIPv4: false, doNotFragment: true, checksum: true)
@@ -48,7 +48,8 @@ struct UDPSocketTests {
         }
         #expect(
             eventually {
-                (try? namespace.here { () throws(LinuxError) in _ = try UDPListener(port: 4789, isIPv4: true) })
+                (try? namespace.here { () throws(LinuxError) in _ = try UDPListener(port: 4789, isIPv4: true)
+                })
                     != nil
             })
     }
@@ -176,7 +177,8 @@ struct UDPSocketTests {
         defer { close(receiver) }
         let port = UInt16(clx_udp_port(receiver))
         for count in [9, 8, 0] {
-            #expect(send([UInt8](repeating: 7, count: count), to: "127.0.0.1", port: port, from: receiver) == 1)
+            #expect(
+                send([UInt8](repeating: 7, count: count), to: "127.0.0.1", port: port, from: receiver) == 1)
         }
         var buffer = [UInt8](repeating: 0, count: 24)
         buffer.withUnsafeMutableBytes { buffer in
@@ -200,7 +202,9 @@ struct UDPSocketTests {
             var endpoint = clx_endpoint(ip("127.0.0.1"), port: 0)
             let sender = try check(clx_udp_open(&endpoint, 0, 4 << 20), "bind")
             defer { close(sender) }
-            for _ in 0..<400 { _ = send(.init(repeating: 0, count: 60_000), to: "127.0.0.1", port: 4789, from: sender) }
+            for _ in 0..<400 {
+                _ = send(.init(repeating: 0, count: 60_000), to: "127.0.0.1", port: 4789, from: sender)
+            }
             #expect(listener.droppedCount > 0)
         }
     }
@@ -210,9 +214,8 @@ struct UDPSocketTests {
         #expect(try UnderlayRoute.mtu(to: ip("127.0.0.1"), from: nil) == 65_535, "IPv4 has no more")
         #expect(try UnderlayRoute.mtu(to: ip("::1"), from: ip("::1")) == 65_536)
         let namespace = TestNamespace()
-        namespace.inside(
-            "ip link add v0 mtu 1400 type veth peer name v1; ip link set v0 up; ip link set v1 up;",
-            "ip addr add 192.0.2.1/24 dev v0; ip -6 addr add 2001:db8::1/64 dev v0 nodad")
+        namespace.addPair(mtu: 1400)
+        namespace.inside("ip addr add 192.0.2.1/24 dev v0; ip -6 addr add 2001:db8::1/64 dev v0 nodad")
         try namespace.here { () throws(LinuxError) in
             #expect(try UnderlayRoute.mtu(to: ip("192.0.2.9"), from: nil) == 1400)
             #expect(try UnderlayRoute.mtu(to: ip("192.0.2.9"), from: ip("192.0.2.1")) == 1400)

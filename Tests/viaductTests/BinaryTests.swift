@@ -11,13 +11,13 @@ struct BinaryTests {
     // MARK: Without starting
 
     @Test("it prints its version and its API, and nothing else")
-    func prints() throws {
-        let version = try run(["--version"])
+    func prints() async throws {
+        let version = try await run(["--version"])
         #expect(version.status == 0 && version.output == "\(Agent.version)\n" && version.error == "")
-        let openapi = try run(["openapi"])
+        let openapi = try await run(["openapi"])
         #expect(openapi.status == 0 && openapi.error == "")
         #expect(try JSONValue.parse(Array(openapi.output.utf8))["openapi"] == "3.1.0")
-        let help = try run(["agent", "--help"])
+        let help = try await run(["agent", "--help"])
         for field in AgentSettings.schema.fields.map(\.name) {
             #expect(help.output.contains("--" + field.replacing("_", with: "-")), "\(field)")
         }
@@ -31,18 +31,18 @@ struct BinaryTests {
             (["agent", "--strict-vxlan", "maybe"], "--strict-vxlan"),
             (["agent", "--config", "/nonexistent"], "cannot read the configuration file /nonexistent"),
         ])
-    func badCommandLine(arguments: [String], expected: String) throws {
-        let outcome = try run(arguments)
+    func badCommandLine(arguments: [String], expected: String) async throws {
+        let outcome = try await run(arguments)
         #expect(outcome.status == 64)
         #expect(outcome.error.contains(expected), "\(outcome.error)")
         #expect(outcome.output == "")
     }
 
     @Test("an address that others could reach is refused, and nothing is made for it")
-    func notLoopback() throws {
+    func notLoopback() async throws {
         let place = try Place()
         for address in ["0.0.0.0:1", "[::]:8640", "192.0.2.1:8640"] {
-            let outcome = try run(["agent", "--listen", address, "--state", place.state])
+            let outcome = try await run(["agent", "--listen", address, "--state", place.state])
             #expect(outcome.status == 1)
             #expect(outcome.error.contains("refusing to listen on \(address): the API has no authentication"))
             #expect(!FileManager.default.fileExists(atPath: place.state))
@@ -50,14 +50,14 @@ struct BinaryTests {
     }
 
     @Test("a state it cannot have is refused with exit code 1 and the reason")
-    func badState() throws {
+    func badState() async throws {
         let place = try Place()
         let file = "\(place.directory)/notes.txt"
         try "buy milk".write(toFile: file, atomically: true, encoding: .utf8)
         for (state, expected) in [
             (file, "not a readable state file"), ("/nonexistent/agent.db", "does its directory exist?"),
         ] {
-            let outcome = try run(["agent", "--listen", "127.0.0.1:0", "--state", state])
+            let outcome = try await run(["agent", "--listen", "127.0.0.1:0", "--state", state])
             #expect(outcome.status == 1)
             #expect(outcome.error.contains(expected) && outcome.error.contains(state), "\(outcome.error)")
         }
@@ -67,15 +67,15 @@ struct BinaryTests {
     // MARK: Running
 
     @Test("it is ready in a moment, ends with 0 and leaves nothing", arguments: [SIGTERM, SIGINT])
-    func life(signal: Int32) throws {
+    func life(signal: Int32) async throws {
         let place = try Place()
         let agent = try RunningAgent(place)
         // Loose, for a debug build on a busy machine; the topology suite holds the release build to 300 ms.
-        #expect(try agent.ready() < .seconds(2))
+        #expect(try await agent.ready() < .seconds(2))
         let bridge = place.prefix + "b"
-        #expect(try agent.status("PUT", "/v1/bridges/\(bridge)", "{}") == 201)
+        #expect(try await agent.status("PUT", "/v1/bridges/\(bridge)", "{}") == 201)
         #expect(FileManager.default.fileExists(atPath: "/sys/class/net/\(bridge)"))
-        #expect(agent.end(signal) == 0, "\(agent.output)")
+        #expect(try await agent.end(signal) == 0, "\(agent.output)")
         #expect(!FileManager.default.fileExists(atPath: "/sys/class/net/\(bridge)"))
         #expect(!FileManager.default.fileExists(atPath: place.socket))
         let messages = agent.output.split(separator: "\n").map { $0.split(separator: " ")[2] }
@@ -83,50 +83,50 @@ struct BinaryTests {
     }
 
     @Test("a second agent on the same state file is refused with a clear message, the first goes on")
-    func secondAgent() throws {
+    func secondAgent() async throws {
         let place = try Place()
         let first = try RunningAgent(place)
-        _ = try first.ready()
-        let second = try run(["agent", "--listen", "127.0.0.1:0", "--state", place.state])
+        _ = try await first.ready()
+        let second = try await run(["agent", "--listen", "127.0.0.1:0", "--state", place.state])
         #expect(second.status == 1)
         let expected = "\(place.state) is in use by another process: one agent per state file"
         #expect(second.error.contains(expected), "\(second.error)")
-        #expect(try first.status("PUT", "/v1/bridges/\(place.prefix)b", "{}") == 201)
-        #expect(first.end(SIGTERM) == 0)
+        #expect(try await first.status("PUT", "/v1/bridges/\(place.prefix)b", "{}") == 201)
+        #expect(try await first.end(SIGTERM) == 0)
     }
 
     @Test("what was acknowledged before a kill is there after it")
-    func killed() throws {
+    func killed() async throws {
         let place = try Place()
         let bridge = "/v1/bridges/\(place.prefix)b"
         var agent = try RunningAgent(place)
-        _ = try agent.ready()
-        #expect(try agent.status("PUT", bridge, #"{"vni":7}"#) == 201)
+        _ = try await agent.ready()
+        #expect(try await agent.status("PUT", bridge, #"{"vni":7}"#) == 201)
         for number in 0..<5 {
             let body = #"{"remote_ip":"198.51.100.\#(number + 1)","dst_port":20601}"#
-            #expect(try agent.status("PUT", "\(bridge)/tunnels/t\(number)", body) == 201)
+            #expect(try await agent.status("PUT", "\(bridge)/tunnels/t\(number)", body) == 201)
         }
-        let before = try agent.get("\(bridge)/tunnels")["items"]?.arrayValue?.map { $0["spec"] }
-        _ = agent.end(SIGKILL)
+        let before = try await agent.get("\(bridge)/tunnels")["items"]?.arrayValue?.map { $0["spec"] }
+        _ = try await agent.end(SIGKILL)
         #expect(!FileManager.default.fileExists(atPath: "/sys/class/net/\(place.prefix)b"))
         agent = try RunningAgent(place)
-        _ = try agent.ready()
-        #expect(try agent.get("\(bridge)/tunnels")["items"]?.arrayValue?.map { $0["spec"] } == before)
-        #expect(try agent.get(bridge)["spec"]?["vni"] == 7)
-        #expect(agent.end(SIGTERM) == 0)
+        _ = try await agent.ready()
+        #expect(try await agent.get("\(bridge)/tunnels")["items"]?.arrayValue?.map { $0["spec"] } == before)
+        #expect(try await agent.get(bridge)["spec"]?["vni"] == 7)
+        #expect(try await agent.end(SIGTERM) == 0)
     }
 
     @Test("settings reach the agent from file and environment, and its log is one JSON object a line")
-    func settings() throws {
+    func settings() async throws {
         let place = try Place()
         let config = "\(place.directory)/agent.json"
         let text = #"{"log_format":"json","log_level":"info"}"#
         try text.write(toFile: config, atomically: true, encoding: .utf8)
         let agent = try RunningAgent(
             place, ["--config", config], environment: ["VIADUCT_SOURCE_PORTS": "50000-50100"])
-        _ = try agent.ready()
-        #expect(try agent.status("PUT", "/v1/bridges/-", "{}") == 400)
-        #expect(agent.end(SIGTERM) == 0)
+        _ = try await agent.ready()
+        #expect(try await agent.status("PUT", "/v1/bridges/-", "{}") == 400)
+        #expect(try await agent.end(SIGTERM) == 0)
         let lines = try agent.output.split(separator: "\n").map { try JSONValue.parse(Array($0.utf8)) }
         #expect(lines.map { $0["message"] } == ["restored", "ready", "write", "stopping", "stopped"])
         #expect(lines.allSatisfy { $0["time"]?.stringValue != nil && $0["level"]?.stringValue == "info" })
@@ -135,18 +135,18 @@ struct BinaryTests {
     }
 
     @Test("an address in use stops the start with exit code 1 and leaves the state as it was")
-    func addressInUse() throws {
+    func addressInUse() async throws {
         let place = try Place()
         let other = try Place()
         let first = try RunningAgent(place)
-        _ = try first.ready()
+        _ = try await first.ready()
         let second = try RunningAgent(other, ["--socket", place.socket])
-        #expect(second.waitForEnd() == 1)
+        #expect(try await second.ended() == 1)
         #expect(second.output.contains("cannot listen on unix:\(place.socket)"), "\(second.output)")
-        #expect(try first.status("GET", "/livez") == 200)
-        #expect(first.end(SIGTERM) == 0)
+        #expect(try await first.status("GET", "/livez") == 200)
+        #expect(try await first.end(SIGTERM) == 0)
         let third = try RunningAgent(other)
-        _ = try third.ready()
-        #expect(third.end(SIGTERM) == 0)
+        _ = try await third.ready()
+        #expect(try await third.end(SIGTERM) == 0)
     }
 }

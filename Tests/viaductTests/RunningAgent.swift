@@ -68,46 +68,57 @@ final class RunningAgent {
     var output: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
 
     /// Waits until it says that it is ready and returns how long that took.
-    func ready(at location: SourceLocation = #_sourceLocation) throws -> Duration {
-        while try status("GET", "/readyz") != 200 {
+    func ready(at location: SourceLocation = #_sourceLocation) async throws -> Duration {
+        while try await status("GET", "/readyz") != 200 {
             let elapsed = ContinuousClock.now - startedAt
             try #require(
                 process.isRunning && elapsed < .seconds(10), "not ready: \(output)", sourceLocation: location)
-            usleep(2000)
+            try await Task.sleep(for: .milliseconds(2))
         }
         return ContinuousClock.now - startedAt
     }
 
     /// The status of one request; 0 while nobody listens.
-    func status(_ method: String, _ path: String, _ body: String = "") throws -> Int {
-        Int(try curl(method, path, body, ["-o", "/dev/null", "-w", "%{http_code}"])) ?? 0
+    func status(_ method: String, _ path: String, _ body: String = "") async throws -> Int {
+        Int(try await curl(method, path, body, ["-o", "/dev/null", "-w", "%{http_code}"])) ?? 0
     }
 
-    func get(_ path: String) throws -> JSONValue {
-        try JSONValue.parse(Array(try curl("GET", path, "", []).utf8))
+    func get(_ path: String) async throws -> JSONValue {
+        try JSONValue.parse(Array(try await curl("GET", path, "", []).utf8))
     }
 
-    private func curl(_ method: String, _ path: String, _ body: String, _ more: [String]) throws -> String {
+    private func curl(
+        _ method: String, _ path: String, _ body: String, _ more: [String]
+    ) async throws -> String {
         var arguments = ["-s", "--max-time", "5", "--unix-socket", socket, "-X", method] + more
         if !body.isEmpty { arguments += ["-d", body] }
-        return try run(arguments + ["http://agent\(path)"], of: URL(filePath: "/usr/bin/curl")).output
+        let curl = URL(filePath: "/usr/bin/curl")
+        return try await run(arguments + ["http://agent\(path)"], of: curl).output
     }
 
     /// Sends a signal and waits for the end.
-    func end(_ signal: Int32) -> Int32 {
+    func end(_ signal: Int32) async throws -> Int32 {
         kill(process.processIdentifier, signal)
-        process.waitUntilExit()
-        return process.terminationStatus
+        return try await ended()
     }
 
-    func waitForEnd() -> Int32 {
-        process.waitUntilExit()
+    /// Waits for the end and returns the exit code, or the signal that brought it.
+    func ended() async throws -> Int32 {
+        while process.isRunning { try await Task.sleep(for: .milliseconds(2)) }
         return process.terminationStatus
     }
 }
 
-/// Runs a program to its end.
-func run(_ arguments: [String], of program: URL = RunningAgent.binary) throws -> Outcome {
+/// Runs a program to its end, on a thread of its own: the tests share theirs.
+func run(_ arguments: [String], of program: URL = RunningAgent.binary) async throws -> Outcome {
+    try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue(label: "test process").async {
+            continuation.resume(with: Result { try runBlocking(arguments, program) })
+        }
+    }
+}
+
+private func runBlocking(_ arguments: [String], _ program: URL) throws -> Outcome {
     let process = Process()
     let (output, error) = (Pipe(), Pipe())
     process.executableURL = program

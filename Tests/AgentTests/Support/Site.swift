@@ -6,6 +6,15 @@ import JSON
 import Synchronization
 import Testing
 
+/// UDP ports and networks of this process: tests of several clones may run on one host at the same time.
+private let share = Int(getpid()) % 32
+
+/// 0…199, below the ports that the kernel gives to others.
+func udp(_ number: Int) -> Int { 20_000 + share * 200 + number }
+
+/// "198.18.7", of the networks for tests (RFC 2544), for 0…15.
+func net(_ number: Int) -> String { "198.\(18 + share / 16).\(share % 16 * 16 + number)" }
+
 /// Interfaces, namespaces and files are removed at the end of `run`.
 final class Site: Sendable {
     private static let count = Atomic<Int>(0)
@@ -90,6 +99,18 @@ final class Site: Sendable {
         let text = String(decoding: output, as: UTF8.self)
         guard status == 0 else { throw CommandFailed(description: "\(command): status \(status): \(text)") }
         return text
+    }
+}
+
+extension Site {
+    /// The same for a command that takes its time, on a thread of its own: the tests share theirs.
+    @discardableResult
+    func slowShell(_ command: String) async throws -> String {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue(label: "test command").async { [self] in
+                continuation.resume(with: Result { try shell(command) })
+            }
+        }
     }
 }
 

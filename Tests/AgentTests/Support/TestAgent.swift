@@ -14,7 +14,7 @@ import Wire
 @testable import Agent
 
 /// The tests below it run one at a time: each has an agent with interfaces on this host.
-@Suite(.serialized, .enabled(if: geteuid() == 0, "making interfaces needs root"))
+@Suite(.serialized)
 enum OnTheHost {}
 
 /// An agent between its start and its stop.
@@ -25,14 +25,16 @@ struct TestAgent: Sendable {
     let api: AgentAPI
 
     /// Starts on the site's state file, as `Agent.run` does.
-    init(_ site: Site) async throws {
+    init(
+        _ site: Site, sourcePorts: ClosedRange<UInt16> = 49152...65535, saysRestored: Bool = true
+    ) async throws {
         self.site = site
         store = try Store(path: site.stateFile)
         let bell = Doorbell()
         let worker = try Worker(
             events: WorkerEvents(
                 portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }))
-        let host = Host(worker: worker, macSeed: 7, sourcePorts: 49152...65535, strictVXLAN: true)
+        let host = Host(worker: worker, macSeed: 7, sourcePorts: sourcePorts, strictVXLAN: true)
         let heartbeat = Heartbeat()
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let core = AgentCore(
@@ -42,7 +44,7 @@ struct TestAgent: Sendable {
         try await core.restore()
         bell.answer { _ in Task { await core.portTroubled() } }
         let health = HealthChecks(worker: worker, heartbeat: heartbeat)
-        health.restored()
+        if saysRestored { health.restored() }
         let version = Version(version: "0", swift: "0", kernel: "0", features: [])
         api = AgentAPI(core: core, health: health, version: version, log: log)
     }
@@ -54,8 +56,11 @@ struct TestAgent: Sendable {
 
     static func run(on site: Site, _ body: (TestAgent) async throws -> Void) async throws {
         let agent = try await TestAgent(site)
+        let ticking = Task { await agent.core.keepTicking() }
         let result: Result<Void, any Error>
         do { result = .success(try await body(agent)) } catch { result = .failure(error) }
+        ticking.cancel()
+        await ticking.value
         await agent.core.shutDown()
         try result.get()
     }

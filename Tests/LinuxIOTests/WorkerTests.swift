@@ -1,0 +1,206 @@
+// Owns: real frames through a real worker: from TAP to TAP, to an attached interface, into a tunnel and back.
+//
+//   guest ── TAP ──┐                    ┌── TAP ── guest
+//                  worker, one bridge ──┤
+//   guest ── veth ─┘                    └── UDP socket ── peer
+
+import CLinux
+import Glibc
+import Testing
+import Wire
+
+@testable import Datapath
+@testable import LinuxIO
+
+@Suite("the worker")
+struct WorkerTests {
+    @Test("two TAPs on a bridge exchange frames, and a third gets only what is flooded")
+    func bridge() throws {
+        let namespace = TestNamespace()
+        let bench = try WorkerBench()
+        let taps = try (0..<3).map { _ in try bench.tap(.test(in: namespace)) }
+        bench.start()
+        let guests = try taps.map { try RawSocket($0.settings.name, in: namespace) }
+        let hello = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b", [1])
+        guests[0].send(hello)
+        #expect(guests[1].receive()?.bytes == hello && guests[2].receive()?.bytes == hello)
+        let reply = testFrame(from: "02:00:00:00:00:0b", to: "02:00:00:00:00:0a", [2])
+        guests[1].send(reply)
+        #expect(guests[0].receive()?.bytes == reply)
+        let again = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b", [3])
+        guests[0].send(again)
+        #expect(guests[1].receive()?.bytes == again)
+        #expect(guests[2].receive(seconds: 0.1) == nil, "both are known by now")
+        #expect(bench.table.port(of: "02:00:00:00:00:0b", on: bench.worker) == 1)
+        bench.expectBalance()
+    }
+
+    @Test("an attached interface is a port like any other, tags included")
+    func packetSocket() throws {
+        let namespace = TestNamespace()
+        namespace.addPair()
+        let bench = try WorkerBench()
+        let tap = try bench.tap(.test(in: namespace))
+        try bench.attach("v0", in: namespace)
+        bench.start()
+        let guest = try RawSocket(tap.settings.name, in: namespace)
+        let wire = try RawSocket("v1", in: namespace)
+        let plain = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b")
+        guest.send(plain)
+        #expect(wire.receive()?.bytes == plain)
+        let back = testFrame(from: "02:00:00:00:00:0b", to: "02:00:00:00:00:0a")
+        let tagged = Array(back[..<12] + hex("81 00 20 05") + back[12...])
+        wire.send(tagged)
+        #expect(guest.receive(.vlan)?.bytes == tagged)
+        bench.expectBalance()
+    }
+
+    @Test(
+        "a frame for a tunnel leaves as a VXLAN datagram from a port of the range, and one comes in",
+        arguments: [
+            "127.0.0.1", "::1",
+        ])
+    func tunnel(address: String) throws {
+        let namespace = TestNamespace()
+        let peer = try namespace.here { () throws(LinuxError) -> Int32 in
+            var endpoint = clx_endpoint(ip(address), port: 5555)
+            return try check(clx_udp_open(&endpoint, UInt32(CLX_UDP_RECEIVER), 1 << 20), "bind the peer")
+        }
+        defer { close(peer) }
+        var entry = TunnelEntry(remote: packed(address), vni: VNI(truncating: 0xabcdef))
+        entry.destinationPort = 5555
+        entry.typeOfService = 0xb8
+        let bench = try WorkerBench()
+        let tap = try bench.tap(.test(in: namespace))
+        try bench.tunnel(entry, in: namespace)
+        bench.start()
+        let guest = try RawSocket(tap.settings.name, in: namespace)
+
+        let out = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b")
+        guest.send(out)
+        var buffer = [UInt8](repeating: 0, count: 2000)
+        let datagram = try #require(nextTestDatagram(peer, &buffer))
+        #expect(Array(buffer.prefix(Int(datagram.length))) == hex("08 00 00 00 ab cd ef 00") + out)
+        #expect((50_000...50_100).contains(datagram.source.port) && datagram.tos == 0xb8)
+        #expect(datagram.source.packed == packed(address))
+
+        var back =
+            hex("08 00 00 00 ab cd ef 00") + testFrame(from: "02:00:00:00:00:0b", to: "02:00:00:00:00:0a")
+        for vni in [0xef, 0xee] as [UInt8] {
+            back[6] = vni
+            let sent = back.withUnsafeMutableBytes { buffer in
+                var message = clx_message()
+                message.parts.0 = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
+                message.destination = clx_endpoint(ip(address), port: 4789)
+                return clx_udp_send(peer, &message, 1)
+            }
+            #expect(sent == 1)
+        }
+        #expect(guest.receive()?.bytes == Array(back[8...]))
+        #expect(eventually { bench.listenerCounters[.rxPackets] == 2 })
+        #expect(bench.listenerCounters.receiveDrops(.unknownVNI) == 1)
+        #expect(bench.table.port(of: "02:00:00:00:00:0b", on: bench.worker) == 1)
+        bench.expectBalance()
+    }
+
+    /// The next datagram with a frame of the experimental type inside.
+    private func nextTestDatagram(_ descriptor: Int32, _ buffer: inout [UInt8]) -> clx_datagram? {
+        buffer.withUnsafeMutableBytes { buffer in
+            while waitReadable(descriptor) {
+                var datagram = clx_datagram()
+                datagram.data = buffer.baseAddress
+                datagram.capacity = UInt32(buffer.count)
+                guard clx_udp_receive(descriptor, &datagram, 1) == 1 else { continue }
+                if buffer[20] == 0x88, buffer[21] == 0xb5 { return datagram }
+            }
+            return nil
+        }
+    }
+
+    @Test("what was adopted is in force when adopt returns, after its migration; nothing of the old is")
+    func adopt() throws {
+        let namespace = TestNamespace()
+        let bench = try WorkerBench()
+        let taps = try (0..<2).map { _ in try bench.tap(.test(in: namespace)) }
+        let guests = try taps.map { try RawSocket($0.settings.name, in: namespace) }
+        let frame = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b")
+        for _ in 0..<20 {
+            bench.start()
+            guests[0].send(frame)
+            #expect(guests[1].receive()?.bytes == frame)
+            let order = WorkerBench.Log()
+            bench.worker.adopt(.empty, senders: SenderSockets([:])) { order.add(1) }
+            order.add(2)
+            #expect(order.all == [1, 2])
+            let before = bench.counters(0)[.rxPackets]
+            guests[0].send(frame)
+            #expect(bench.worker.perform { 7 } == 7 && bench.counters(0)[.rxPackets] == before)
+        }
+        // What waited in the TAP meanwhile is forwarded once it is served again.
+        bench.start()
+        #expect(guests[1].receive()?.bytes == frame)
+    }
+
+    @Test("a port whose interface is deleted behind the agent's back is reported once, and the rest goes on")
+    func trouble() throws {
+        let namespace = TestNamespace()
+        let bench = try WorkerBench()
+        let taps = try (0..<3).map { _ in try bench.tap(.test(in: namespace)) }
+        bench.start()
+        let guests = try taps.dropFirst().map { try RawSocket($0.settings.name, in: namespace) }
+        namespace.inside("ip link del \(taps[0].settings.name)")
+        #expect(eventually { bench.troubled.all.contains(100) })
+        let frame = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b")
+        guests[0].send(frame)
+        #expect(guests[1].receive()?.bytes == frame)
+        #expect(eventually { bench.counters(0).transmitDrops(.portGone) >= 1 })
+        let breaths = bench.worker.breaths
+        usleep(100_000)
+        #expect(bench.worker.breaths - breaths < 50, "it does not spin on the dead descriptor")
+        #expect(bench.troubled.all == [100])
+        bench.expectBalance()
+    }
+
+    @Test("an interface that is down takes nothing, and is reported under its name; up again it works")
+    func down() throws {
+        let namespace = TestNamespace()
+        let bench = try WorkerBench()
+        let taps = try (0..<2).map { _ in try bench.tap(.test(in: namespace)) }
+        bench.start()
+        let name = taps[1].settings.name
+        namespace.inside("ip link set \(name) down")
+        let guest = try RawSocket(taps[0].settings.name, in: namespace)
+        let frame = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b")
+        guest.send(frame)
+        #expect(eventually { bench.counters(1).transmitDrops(.portDown) >= 1 })
+        namespace.inside("ip link set \(name) up")
+        let other = try RawSocket(name, in: namespace)
+        guest.send(frame)
+        #expect(other.receive()?.bytes == frame)
+        bench.expectBalance()
+    }
+
+    @Test("work runs on the worker's own thread, in the order it was asked for, and the worker breathes")
+    func perform() throws {
+        let bench = try WorkerBench()
+        let names = (0..<50).map { number in
+            bench.worker.perform {
+                currentThreadName() + " \(number)"
+            }
+        }
+        #expect(names == (0..<50).map { "viaduct-worker \($0)" })
+        let breaths = bench.worker.breaths
+        usleep(1_200_000)
+        #expect(bench.worker.breaths > breaths && bench.worker.idleMilliseconds < 1000)
+    }
+
+    @Test("many threads may ask at once, and each gets its own answer")
+    func concurrentRequests() async throws {
+        let bench = try WorkerBench()
+        let worker = bench.worker
+        await withTaskGroup(of: Bool.self) { group in
+            for number in 0..<200 { group.addTask { worker.perform { number * 2 } == number * 2 } }
+            for await isRight in group { #expect(isRight) }
+        }
+    }
+}
