@@ -38,6 +38,8 @@ let package = Package(
         .systemLibrary(
             name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+        .systemLibrary(
+            name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-gnutls-dev"])]),
         .target(name: "CLinux"),
         .executableTarget(
             name: "viaduct",
@@ -55,7 +57,7 @@ let package = Package(
         + room("LinuxIO", ["CLinux", "Wire", "Datapath"])
         + room("JSON", ["CJansson"])
         + room("API", ["Wire", "JSON"])
-        + room("HTTP", ["CMicroHTTPD", "JSON"])
+        + room("HTTP", ["CCurl", "CMicroHTTPD", "JSON"])
         + room("Store", [.product(name: "GRDB", package: "GRDB.swift")])
         + room(
             "Agent",

@@ -17,6 +17,11 @@ public struct Agent: Service {
     /// How long requests in flight may take once the agent has been told to stop.
     static let drainSeconds = 5.0
 
+    /// A handler may take as long as the longest long poll; a batch has a body limit of its own.
+    static let limits = HTTPLimits(
+        raisedBodyByteCounts: ["POST \(Batch.path)": Batch.bodyByteCount],
+        handlerSeconds: Double(EventRoutes.waitSeconds) + 5)
+
     private let settings: AgentSettings
     private let log: Logger
     private let onReady: @Sendable ([String]) -> Void
@@ -52,7 +57,7 @@ public struct Agent: Service {
         // Listening comes first: an agent that cannot have its address must not touch the host.
         let api = AgentAPI(core: core, health: health, version: Agent.describe(), log: log)
         let server = try HTTPServer(
-            endpoints: endpoints, renderFailure: AgentAPI.render,
+            endpoints: endpoints, limits: Agent.limits, renderFailure: AgentAPI.render,
             onLog: { [log] line in log.notice("http", metadata: ["detail": "\(line)"]) },
             handler: api.handle)
         do {
@@ -76,6 +81,7 @@ public struct Agent: Service {
         await serve(core)
         health.stopping()
         log.info("stopping")
+        core.events.close()
         await server.stop(drainSeconds: Agent.drainSeconds)
         await core.shutDown()
         log.info("stopped")
@@ -85,6 +91,7 @@ public struct Agent: Service {
     private func serve(_ core: AgentCore) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await core.keepTicking() }
+            group.addTask { await core.events.keepListenersAlive() }
             group.addTask { try? await gracefulShutdown() }
             await group.next()
             group.cancelAll()

@@ -23,12 +23,14 @@ struct AgentAPI: Sendable {
         TunnelRoutes.self,
         MACRoutes.self,
         BatchRoutes.self,
+        EventRoutes.self,
         ServiceRoutes.self,
     ]
 
     let core: AgentCore
     let health: HealthChecks
     let version: Version
+    let events: EventLog
     let requests = RequestCounts(routes: Set(Operations.all.map(\.path)).union(["none"]))
     private let log: Logger
     private let handlers: [OperationID: Handler]
@@ -38,6 +40,7 @@ struct AgentAPI: Sendable {
         self.core = core
         self.health = health
         self.version = version
+        events = core.events
         self.log = log
         handlers = AgentAPI.routes.reduce(into: [:]) { all, routes in
             all.merge(routes.handlers) { first, _ in first }
@@ -102,7 +105,9 @@ struct AgentAPI: Sendable {
     /// Gives an answer to a read its tag, and leaves the body out for a reader who has it already
     /// (RFC 9110 §13.1.2).
     private func condition(_ request: HTTPRequest, _ response: inout HTTPResponse) {
-        guard request.method == "GET" || request.method == "HEAD", response.status == 200 else { return }
+        guard request.method == "GET" || request.method == "HEAD", response.status == 200,
+            response.stream == nil
+        else { return }
         let tag: String
         if let known = response.headers.first(where: { $0.name == "ETag" })?.value {
             tag = known
@@ -158,7 +163,7 @@ struct AgentAPI: Sendable {
             case .bodyTooLarge: .bodyTooLarge
             case .methodNotImplemented: .methodNotAllowed
             case .handlerTimeout: .timeout
-            case .unavailable: .unavailable
+            case .unavailable, .tooManyLargeBodies, .tooManyStreams: .unavailable
             }
         let problem = Problem(code, failure.message)
         return .problem(problem, headers: code == .unavailable ? [("Retry-After", "1")] : [])

@@ -25,8 +25,10 @@ extension AgentCore {
             status.mac = link.mac
             status.mtu = link.mtu
             status.link = link.isUp && link.hasCarrier ? .up : .down
+            status.carrier = link.hasCarrier
         }
         status.error = running.local.error
+        status.since = since(.bridge(name))
         status.state = status.error == nil ? .ok : .degraded
         status.ports = spec.ports.count
         status.tunnels = spec.tunnels.count
@@ -48,8 +50,10 @@ extension AgentCore {
             status.mac = link.mac
             status.mtu = link.mtu
             status.link = link.isUp && link.hasCarrier ? .up : .down
+            status.carrier = link.hasCarrier
         }
         status.error = running.error
+        status.since = since(.port(owner, name))
         status.state = status.error == nil ? .ok : .degraded
         status.counters = API.Counters(running.place.counters.snapshot)
         return API.Port.Document(name: name, spec: port, status: status)
@@ -66,6 +70,7 @@ extension AgentCore {
         status.pathMTU = running.route.pathMTU
         status.mtu = running.innerMTU(tunnel)
         status.error = running.error
+        status.since = since(.tunnel(owner, name))
         status.state = status.error == nil ? .ok : .degraded
         status.counters = API.Counters(running.place.counters.snapshot)
         return Tunnel.Document(name: name, spec: tunnel, status: status)
@@ -149,7 +154,7 @@ extension AgentCore {
         return worker.perform { table.forget(mac) }
     }
 
-    private func memberNames(_ name: Name, _ bridge: RunningBridge) -> [UInt32: Name] {
+    func memberNames(_ name: Name, _ bridge: RunningBridge) -> [UInt32: Name] {
         var names = [bridge.local.place.number: name]
         for (port, running) in bridge.ports { names[running.place.number] = port }
         for (tunnel, running) in bridge.tunnels { names[running.place.number] = tunnel }

@@ -96,9 +96,12 @@ extension AgentCore {
 
     /// Tells the events of what was written.
     private func report(_ changes: [ResourceChange]) {
-        for change in changes {
+        let drafts = changes.compactMap { change -> EventDraft? in
             let verb = change.from == nil ? "created" : change.to == nil ? "deleted" : "changed"
-            log.debug("\(change.id.kind.singular).\(verb)", metadata: ["resource": "\(change.id.path)"])
+            guard let type = EventType(rawValue: "\(change.id.kind.singular).\(verb)") else { return nil }
+            let spec = change.to.map { ["spec": JSONValue.object($0.json)] as JSONObject }
+            return EventDraft(type: type, resource: change.id.path, data: spec ?? [:])
         }
+        events.append(drafts, at: RFC3339.wallMilliseconds)
     }
 }

@@ -21,9 +21,11 @@ actor AgentCore {
     private let store: Store
     let log: Logger
     let storeDurations = Histogram()
+    let events: EventLog
     let worker: Worker
     let host: Host
     private(set) var desired = DesiredState()
+    var conditions = Conditions()
     private var monitor: LinkMonitor?
     private var isRefreshDue = false
     private var isShutDown = false
@@ -39,12 +41,15 @@ actor AgentCore {
     static let refreshTicks = 60
 
     init(
-        executor: ControlExecutor, store: Store, worker: Worker, host: Host, heartbeat: Heartbeat, log: Logger
+        executor: ControlExecutor, store: Store, worker: Worker, host: Host, heartbeat: Heartbeat,
+        log: Logger,
+        events: EventLog = EventLog()
     ) {
         self.executor = executor
         self.store = store
         self.worker = worker
         self.host = host
+        self.events = events
         self.heartbeat = heartbeat
         self.log = log
     }
@@ -107,6 +112,7 @@ actor AgentCore {
         // A tunnel that went may have been the narrowest.
         settleAll(only: bridgesTouched(actions))
         host.adopt(desired)
+        noteConditions()
     }
 
     private func commit(_ changes: [ResourceChange]) throws(Problem) {
@@ -188,6 +194,7 @@ actor AgentCore {
             settleAll()
             host.adopt(desired)
         }
+        noteConditions()
     }
 
     /// Ticks until cancelled.

@@ -75,18 +75,36 @@ struct Call: Sendable {
     /// Refuses a request whose Accept header has no room for the answer.
     func checkAccept() throws(Problem) {
         guard let accept = request.header("Accept"), let answer = operation.answers.first else { return }
-        let wanted: String
+        let wanted: [String]
         switch answer.body {
         case .empty: return
-        case .json, .either, .anyJSON: wanted = "application/json"
-        case .text: wanted = "text/plain"
+        case .json, .either, .anyJSON: wanted = ["application/json"]
+        case .text: wanted = ["text/plain", "application/openmetrics-text"]
+        case .jsonOrText(_, let other): wanted = ["application/json", other]
         }
-        let ranges = accept.split(separator: ",").map {
-            $0.prefix { $0 != ";" }.filter { $0 != " " }.lowercased()
+        let families = wanted.map { $0.prefix { $0 != "/" } + "/*" }
+        let ranges = Call.ranges(accept)
+        let fits = ranges.contains { $0 == "*/*" || families.contains(Substring($0)) || wanted.contains($0) }
+        guard ranges.isEmpty || fits else {
+            let types = wanted.joined(separator: " or ")
+            throw Problem(.notAcceptable, "Accept: wanted room for \(types), found \(accept)")
         }
-        let family = wanted.prefix { $0 != "/" } + "/*"
-        guard ranges.isEmpty || ranges.contains(where: { $0 == "*/*" || $0 == family || $0 == wanted }) else {
-            throw Problem(.notAcceptable, "Accept: wanted room for \(wanted), found \(accept)")
+    }
+
+    /// Whether a media type is asked for by name, not by a wildcard.
+    func accepts(exactly mediaType: String) -> Bool {
+        Call.ranges(request.header("Accept") ?? "").contains(mediaType)
+    }
+
+    /// The media ranges of an Accept header. One with `q=0` is excluded; other weights do not matter to an
+    /// operation that has one form per type.
+    private static func ranges(_ accept: String) -> [String] {
+        accept.split(separator: ",").compactMap { range in
+            let parts = range.split(separator: ";").map { $0.filter { $0 != " " }.lowercased() }
+            let isExcluded = parts.dropFirst().contains {
+                ["q=0", "q=0.0", "q=0.00", "q=0.000"].contains($0)
+            }
+            return isExcluded ? nil : parts.first
         }
     }
 }

@@ -16,7 +16,26 @@ public struct ForwardingStatistics: Equatable, Sendable {
     public init() {}
 }
 
+/// An address heard on another port than before.
+public struct ForwardingMove: Equatable, Sendable {
+    public var address: MACAddress
+    public var from: UInt32
+    public var to: UInt32
+}
+
 extension ForwardingTable {
+    /// The moves after the first `count` there ever were, as far as they are remembered.
+    public func moves(since count: UInt64) -> [ForwardingMove] {
+        let total = header.pointee.moves
+        let first = max(
+            count, total > ForwardingTable.moveCapacity ? total - ForwardingTable.moveCapacity : 0)
+        guard first < total else { return [] }
+        return (first..<total).map { number in
+            let move = header.pointee.recentMoves[Int(number % ForwardingTable.moveCapacity)]
+            return ForwardingMove(address: MACAddress(rawValue: move.address), from: move.from, to: move.to)
+        }
+    }
+
     public var statistics: ForwardingStatistics {
         let it = header.pointee
         var result = ForwardingStatistics()

@@ -65,12 +65,31 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         @usableFromInline var nextInBucket: UInt32
     }
 
+    /// One of the last moves; the table keeps `moveCapacity` of them, by number.
+    @frozen @usableFromInline
+    struct Move: BitwiseCopyable {
+        @usableFromInline var address: UInt64
+        @usableFromInline var from: UInt32
+        @usableFromInline var to: UInt32
+
+        @inlinable
+        init(address: UInt64, from: UInt32, to: UInt32) {
+            self.address = address
+            self.from = from
+            self.to = to
+        }
+    }
+
+    /// Moves remembered: what an operator is told of in a second; how many there were is counted beside.
+    @inlinable static var moveCapacity: UInt64 { 16 }
+
     @frozen @usableFromInline
     struct Header: BitwiseCopyable {
         @usableFromInline var index: UnsafeMutablePointer<UInt32>
         @usableFromInline var entries: UnsafeMutablePointer<Entry>
         @usableFromInline var members: UnsafeMutablePointer<Member>
         @usableFromInline var buckets: UnsafeMutablePointer<UInt32>
+        @usableFromInline var recentMoves: UnsafeMutablePointer<Move>
         @usableFromInline var capacity: UInt32
         @usableFromInline var indexShift: UInt64
         @usableFromInline var indexMask: UInt64
@@ -102,7 +121,8 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         let entries = (capacity + 1) * MemoryLayout<Entry>.stride
         let members = memberCapacity * MemoryLayout<Member>.stride
         let buckets = (capacity + 2) * 4
-        return (MemoryLayout<Header>.stride + index + entries + members + buckets + 63) & ~63
+        let moves = Int(moveCapacity) * MemoryLayout<Move>.stride
+        return (MemoryLayout<Header>.stride + index + entries + members + moves + buckets + 63) & ~63
     }
 
     /// Lays an empty table into `memory`, which must be zeroed and at least `byteCount(capacity:)` long.
@@ -116,12 +136,13 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         }
         let entries = take(capacity + 1, Entry.self)
         let index = take(1 << bits, UInt32.self)
+        let moves = take(Int(ForwardingTable.moveCapacity), Move.self)
         let members = take(ForwardingTable.memberCapacity, Member.self)
         let buckets = take(capacity + 2, UInt32.self)
         header = memory.bindMemory(to: Header.self, capacity: 1)
         header.initialize(
             to: Header(
-                index: index, entries: entries, members: members, buckets: buckets,
+                index: index, entries: entries, members: members, buckets: buckets, recentMoves: moves,
                 capacity: UInt32(capacity), indexShift: UInt64(64 - bits), indexMask: (1 << UInt64(bits)) - 1,
                 seed: seed | 1, ageingSeconds: UInt32(ageingSeconds), count: 0, staticCount: 0, highWater: 0,
                 firstFree: 0, largestCount: 0, sweepCursor: 0, moves: 0, evictions: 0, expirations: 0,
@@ -180,6 +201,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             return .refreshed
         }
         let wasExpired = isExpired(entry, nowSeconds)
+        let former = place.pointee.port
         unlink(entry)
         place.pointee.port = port
         place.pointee.member = member
@@ -189,6 +211,8 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             header.pointee.expirations &+= 1
             return .added
         }
+        let slot = Int(truncatingIfNeeded: header.pointee.moves % ForwardingTable.moveCapacity)
+        header.pointee.recentMoves[slot] = Move(address: address.rawValue, from: former, to: port)
         header.pointee.moves &+= 1
         return .moved
     }

@@ -26,6 +26,8 @@ final class Connection: @unchecked Sendable {
     enum Answer {
         case response(HTTPResponse)
         case failure(HTTPFailure)
+
+        var stream: HTTPStream? { if case .response(let response) = self { response.stream } else { nil } }
     }
 
     struct Shared {
@@ -35,11 +37,13 @@ final class Connection: @unchecked Sendable {
         var isClosed = false
         var answer: Answer?
         var task: Task<Void, Never>?
+        /// While it is the body of the answer.
+        var stream: HTTPStream?
     }
 
     let handle: OpaquePointer
     let remote: String
-    private let descriptor: Int32
+    let descriptor: Int32
 
     // Only the libmicrohttpd thread.
     var stage = Stage.awaitingHead
@@ -47,6 +51,9 @@ final class Connection: @unchecked Sendable {
     var requestID = ""
     var body: [UInt8] = []
     var receivedByteCount = 0
+    var bodyByteCountLimit = 0
+    /// Whether this request is in `ServerCore.raisedBodyCount`.
+    var hasRaisedBody = false
     /// Whether this request is in `ServerCore.inFlightCount`.
     var isCounted = false
 

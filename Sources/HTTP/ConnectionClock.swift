@@ -3,11 +3,12 @@
 ///     accepted ──► head ──► body ──► handling ──► sending ──► idle
 ///                   ▲                                    │
 ///                   └── request line of the next request ──┘
+///     handling ──► streaming, which has no end of its own: the sweep watches its progress
 ///
 /// A deadline belongs to a phase and is set once, when the phase begins; bytes that dribble in do not move
 /// it. Overdue while handling means "answer with a timeout"; overdue anywhere else means "cut".
 struct ConnectionClock {
-    enum Phase: Equatable { case head, body, handling, sending, idle }
+    enum Phase: Equatable { case head, body, handling, sending, streaming, idle }
 
     /// Nanoseconds of a monotonic clock.
     typealias Instant = UInt64
@@ -42,7 +43,9 @@ struct ConnectionClock {
             case .handling: limits.handlerSeconds
             case .sending: limits.responseSeconds
             case .idle: limits.idleSeconds
+            case .streaming: Double.infinity
             }
+        guard seconds.isFinite else { return .max }
         return now + Instant(max(seconds, 0) * 1e9)
     }
 }

@@ -16,6 +16,10 @@ public enum HTTPFailure: Error, Equatable, Sendable {
     case tooManyHeaders(limit: Int)
     /// The body is longer than `limit` bytes. 413.
     case bodyTooLarge(limit: Int)
+    /// As many bodies as may be over the ordinary limit are being read already. 503.
+    case tooManyLargeBodies(limit: Int)
+    /// As many streams as may be are open already. 503.
+    case tooManyStreams(limit: Int)
     /// A method this server does not know, which includes `get` in lower case. 501.
     case methodNotImplemented(String)
     /// The handler had not answered after this many seconds; its task has been cancelled. 503.
@@ -31,7 +35,7 @@ public enum HTTPFailure: Error, Equatable, Sendable {
         case .uriTooLong: 414
         case .tooManyHeaders: 431
         case .methodNotImplemented: 501
-        case .handlerTimeout, .unavailable: 503
+        case .handlerTimeout, .unavailable, .tooManyLargeBodies, .tooManyStreams: 503
         }
     }
 
@@ -44,6 +48,9 @@ public enum HTTPFailure: Error, Equatable, Sendable {
         case .uriTooLong(let limit): "wanted a request target of at most \(limit) bytes, found a longer one"
         case .tooManyHeaders(let limit): "wanted at most \(limit) header fields, found more"
         case .bodyTooLarge(let limit): "wanted a body of at most \(limit) bytes, found a longer one"
+        case .tooManyLargeBodies(let limit):
+            "wanted at most \(limit) large bodies at the same time, found more; try again"
+        case .tooManyStreams(let limit): "wanted at most \(limit) listeners at the same time, found more"
         case .methodNotImplemented(let method):
             "wanted one of \(RequestHead.methods.joined(separator: ", ")), found \"\(method)\""
         case .handlerTimeout(let seconds): "no answer within \(seconds) seconds; try again"

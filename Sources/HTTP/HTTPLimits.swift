@@ -5,6 +5,11 @@
 public struct HTTPLimits: Equatable, Sendable {
     /// Request body. 1 MiB, as `JSONLimits.byteCount`.
     public var bodyByteCount: Int
+    /// Higher limits by method and path as received: `["POST /v1/batch": 16 << 20]`. Lower ones are not
+    /// looked at.
+    public var raisedBodyByteCounts: [String: Int]
+    /// Bodies over `bodyByteCount` at the same time, so that they cannot take all memory together.
+    public var raisedBodyCount: Int
     /// Request target: path and query.
     public var uriByteCount: Int
     /// Header fields of one request. curl sends 4, a browser about 20.
@@ -27,20 +32,26 @@ public struct HTTPLimits: Equatable, Sendable {
     /// From the call of the handler to its answer; after it the client gets `handlerTimeout` and the
     /// handler's task is cancelled. Longer than the longest long poll.
     public var handlerSeconds: Double
-    /// From the answer of the handler until the client has taken all of it.
+    /// From the answer of the handler until the client has taken all of it; of a stream, as long as the
+    /// client may take nothing of what waits for it.
     public var responseSeconds: Double
+    /// Streams at the same time, over all endpoints; `tooManyStreams` beyond.
+    public var streamCount: Int
     /// Threads per endpoint that read and write sockets. They never wait for a handler, so few do; there is
     /// at least one for every 120 of `connectionCount` (`Listener.connectionsPerThread` says why).
     public var threadCount: Int
 
     public init(
-        bodyByteCount: Int = 1 << 20, uriByteCount: Int = 4096, headerCount: Int = 100,
+        bodyByteCount: Int = 1 << 20, raisedBodyByteCounts: [String: Int] = [:], raisedBodyCount: Int = 4,
+        uriByteCount: Int = 4096, headerCount: Int = 100,
         connectionCount: Int = 256, connectionsPerAddress: Int = 32,
         connectionMemoryByteCount: Int = 32 << 10, headerSeconds: Double = 5, bodySeconds: Double = 10,
         idleSeconds: Double = 30, handlerSeconds: Double = 30, responseSeconds: Double = 30,
-        threadCount: Int = 2
+        streamCount: Int = 64, threadCount: Int = 2
     ) {
         self.bodyByteCount = bodyByteCount
+        self.raisedBodyByteCounts = raisedBodyByteCounts
+        self.raisedBodyCount = raisedBodyCount
         self.uriByteCount = uriByteCount
         self.headerCount = headerCount
         self.connectionCount = connectionCount
@@ -51,10 +62,16 @@ public struct HTTPLimits: Equatable, Sendable {
         self.idleSeconds = idleSeconds
         self.handlerSeconds = handlerSeconds
         self.responseSeconds = responseSeconds
+        self.streamCount = streamCount
         self.threadCount = threadCount
     }
 
-    /// A body over the limit is still read and dropped up to this many bytes, because an answer sent while
+    /// The limit for the body of one request.
+    func bodyByteCount(method: String, rawPath: String) -> Int {
+        max(bodyByteCount, raisedBodyByteCounts["\(method) \(rawPath)"] ?? 0)
+    }
+
+    /// A body over its limit is still read and dropped up to this many bytes, because an answer sent while
     /// the client is writing is mostly lost to the reset that follows. Beyond it: answer and close at once.
-    var discardedByteCount: Int { bodyByteCount * 4 }
+    func discardedByteCount(limit: Int) -> Int { limit + bodyByteCount * 3 }
 }

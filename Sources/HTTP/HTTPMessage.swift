@@ -42,6 +42,13 @@ public struct HTTPRequest: Sendable {
     }
 }
 
+/// What follows the head of a response.
+public enum HTTPBody: Sendable {
+    case bytes([UInt8])
+    /// Sent as it is written, chunked, until the stream is finished or cut.
+    case stream(HTTPStream)
+}
+
 /// What goes back. `Content-Length`, `Date` and `Connection` are the server's; fields of those names, and
 /// fields with a line break or NUL, are left out and logged.
 public struct HTTPResponse: Sendable {
@@ -49,12 +56,27 @@ public struct HTTPResponse: Sendable {
     public var status: Int
     public var headers: [(name: String, value: String)]
     /// Dropped for HEAD (its length is still told), 204 and 304.
-    public var body: [UInt8]
+    public var content: HTTPBody
+
+    /// The bytes of a body that is no stream; setting them replaces the stream.
+    public var body: [UInt8] {
+        get { if case .bytes(let bytes) = content { bytes } else { [] } }
+        set { content = .bytes(newValue) }
+    }
+
+    /// Nil for a body that is complete.
+    public var stream: HTTPStream? { if case .stream(let stream) = content { stream } else { nil } }
 
     public init(status: Int = 200, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
         self.status = status
         self.headers = headers
-        self.body = body
+        content = .bytes(body)
+    }
+
+    public init(status: Int = 200, headers: [(name: String, value: String)] = [], stream: HTTPStream) {
+        self.status = status
+        self.headers = headers
+        content = .stream(stream)
     }
 
     public static func text(_ text: String, status: Int = 200) -> HTTPResponse {

@@ -48,7 +48,7 @@ public final class HTTPServer: Sendable {
         Task { await Self.stop(core, listeners, sweep, drainSeconds: 0) }
     }
 
-    /// Stops accepting, lets the requests in flight finish, then closes everything.
+    /// Stops accepting, lets the requests in flight finish, then closes everything. Streams end at once.
     ///
     /// Requests that arrive meanwhile on kept connections get `unavailable`; so do those whose handler has
     /// not answered after `drainSeconds` (its task is cancelled). The socket file of a Unix endpoint is
@@ -84,7 +84,9 @@ public final class HTTPServer: Sendable {
     private static func halt(_ core: ServerCore, _ listeners: [Listener]) {
         core.cutHandlers()
         let deadline = Monotonic.now + flushNanoseconds
-        while core.handlerCount > 0 || (core.requestCount > 0 && Monotonic.now < deadline) {
+        while core.handlerCount > 0
+            || (core.requestCount + core.openStreamCount > 0 && Monotonic.now < deadline)
+        {
             core.cutHandlers()
             pause()
         }
@@ -93,7 +95,7 @@ public final class HTTPServer: Sendable {
 }
 
 extension HTTPServer {
-    /// For the `unavailable` answers to reach their clients.
+    /// For the `unavailable` answers and the ends of streams to reach their clients.
     private static var flushNanoseconds: UInt64 { 500_000_000 }
 
     private static func pause() { _ = DispatchSemaphore(value: 0).wait(timeout: .now() + .milliseconds(2)) }

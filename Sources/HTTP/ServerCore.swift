@@ -23,11 +23,15 @@ final class ServerCore: Sendable {
     /// Requests from their head to the end of their answer.
     private let inFlightCount = Atomic<Int>(0)
     /// Connections between suspend and resume; libmicrohttpd must not be stopped while there are any.
-    private let suspendedCount = Atomic<Int>(0)
+    let suspendedCount = Atomic<Int>(0)
+    /// Streams from their adoption to the end of their request.
+    let streamCount = Atomic<Int>(0)
+    /// Requests with a body over the ordinary limit.
+    let raisedBodyCount = Atomic<Int>(0)
     /// New requests are refused, answers close their connection.
-    private let isDraining = Atomic<Bool>(false)
+    let isDraining = Atomic<Bool>(false)
     /// No handler is started any more.
-    private let isCutting = Atomic<Bool>(false)
+    let isCutting = Atomic<Bool>(false)
 
     init(
         limits: HTTPLimits, renderFailure: @escaping @Sendable (HTTPFailure) -> HTTPResponse,
@@ -39,12 +43,19 @@ final class ServerCore: Sendable {
         log = LogGate(onLog)
     }
 
+    /// Without streams, which end when the server stops and not the other way round.
     var requestCount: Int { inFlightCount.load(ordering: .sequentiallyConsistent) }
+    var openStreamCount: Int { streamCount.load(ordering: .sequentiallyConsistent) }
     var handlerCount: Int { suspendedCount.load(ordering: .sequentiallyConsistent) }
 
-    func startDraining() { isDraining.store(true, ordering: .sequentiallyConsistent) }
+    func startDraining() {
+        isDraining.store(true, ordering: .sequentiallyConsistent)
+        finishStreams()
+    }
 
     // MARK: Connections
+
+    var allConnections: [Connection] { connections.withLock { Array($0.values) } }
 
     func accepted(_ connection: Connection) {
         connections.withLock { $0[ObjectIdentifier(connection)] = connection }
@@ -58,7 +69,8 @@ final class ServerCore: Sendable {
     /// Enforces every deadline. Called a few times a second by the sweeper.
     func sweep() {
         let now = Monotonic.now
-        for connection in connections.withLock({ Array($0.values) }) {
+        for connection in allConnections {
+            enforceStream(connection, now: now)
             guard let serial = connection.enforceDeadline(now: now) else { continue }
             finish(connection, serial, .failure(.handlerTimeout(seconds: limits.handlerSeconds)))
         }
@@ -67,7 +79,8 @@ final class ServerCore: Sendable {
     /// Answers every running handler's request with `unavailable` and starts no more.
     func cutHandlers() {
         isCutting.store(true, ordering: .sequentiallyConsistent)
-        for connection in connections.withLock({ Array($0.values) }) {
+        finishStreams()
+        for connection in allConnections {
             let serial = connection.shared.withLock { $0.serial }
             finish(connection, serial, .failure(.unavailable))
         }
@@ -96,40 +109,13 @@ final class ServerCore: Sendable {
             }
             let head = try RequestHead(
                 method: method, target: connection.target, version: version, headers: headers, limits: limits)
-            connection.stage = try stage(after: head)
+            connection.bodyByteCountLimit = limits.bodyByteCount(
+                method: head.method, rawPath: head.target.rawPath)
+            connection.stage = try stage(after: head, limit: connection.bodyByteCountLimit)
         } catch {
             return send(connection, .failure(error), isFinal: true)
         }
         begin(.body, connection)
-        return .YES
-    }
-
-    /// Refuses a body that is known to be too long, at once or after reading it, whichever reaches the
-    /// client.
-    private func stage(after head: RequestHead) throws(HTTPFailure) -> Connection.Stage {
-        guard let count = head.bodyByteCount, count > limits.bodyByteCount else {
-            return .receivingBody(head)
-        }
-        let failure = HTTPFailure.bodyTooLarge(limit: limits.bodyByteCount)
-        if head.expectsContinue || count > limits.discardedByteCount { throw failure }
-        return .refusing(failure)
-    }
-
-    func receiveBody(_ connection: Connection, _ bytes: UnsafeRawBufferPointer) -> MHD_Result {
-        connection.receivedByteCount += bytes.count
-        switch connection.stage {
-        case .receivingBody:
-            if connection.receivedByteCount <= limits.bodyByteCount {
-                connection.body.append(contentsOf: bytes)
-            } else {
-                connection.body = []
-                connection.stage = .refusing(.bodyTooLarge(limit: limits.bodyByteCount))
-            }
-        case .refusing:
-            // Only a chunked body gets here; libmicrohttpd takes no answer in the middle of one.
-            if connection.receivedByteCount > limits.discardedByteCount { return .NO }
-        case .awaitingHead, .handling, .answered: break
-        }
         return .YES
     }
 
@@ -190,13 +176,16 @@ final class ServerCore: Sendable {
             shared.task = nil
             return true
         }
-        guard isFirst else { return }
+        guard isFirst else {
+            answer.stream?.cut()
+            return
+        }
         MHD_resume_connection(connection.handle)
         suspendedCount.subtract(1, ordering: .sequentiallyConsistent)
     }
 
     /// Hands the answer to libmicrohttpd. `isFinal` closes the connection behind it.
-    private func send(
+    func send(
         _ connection: Connection, _ answer: Connection.Answer, isFinal: Bool
     ) -> MHD_Result {
         let response =
@@ -206,6 +195,10 @@ final class ServerCore: Sendable {
             }
         let closes = isFinal || isDraining.load(ordering: .sequentiallyConsistent)
         connection.stage = .answered
+        if let stream = response.stream {
+            if response.status != 204, response.status != 304 { return send(connection, response, stream) }
+            stream.cut()
+        }
         begin(.sending, connection)
         return ResponseWriter.queue(
             response, on: connection.handle, requestID: connection.requestID, closes: closes, log: log)
@@ -213,15 +206,20 @@ final class ServerCore: Sendable {
 
     /// The answer was sent, or the connection is lost in the middle of a request.
     func completed(_ connection: Connection) {
-        if connection.isCounted {
-            connection.isCounted = false
-            inFlightCount.subtract(1, ordering: .sequentiallyConsistent)
-        }
+        uncount(connection)
+        releaseStream(connection)
+        releaseBody(connection)
         connection.reset()
         begin(.idle, connection)
     }
 
-    private func begin(_ phase: ConnectionClock.Phase, _ connection: Connection) {
+    func uncount(_ connection: Connection) {
+        guard connection.isCounted else { return }
+        connection.isCounted = false
+        inFlightCount.subtract(1, ordering: .sequentiallyConsistent)
+    }
+
+    func begin(_ phase: ConnectionClock.Phase, _ connection: Connection) {
         let now = Monotonic.now
         connection.shared.withLock { $0.clock.begin(phase, now: now, limits: limits) }
     }

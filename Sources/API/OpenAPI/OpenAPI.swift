@@ -66,7 +66,11 @@ public enum OpenAPI {
         ]
         if !operation.query.isEmpty { object["parameters"] = .array(operation.query.map(describe)) }
         if let request = operation.request {
-            object["requestBody"] = .object(["required": true, "content": .object(json(request))])
+            var content = json(request)
+            if operation.method == .patch {
+                content = ["application/merge-patch+json": .object(["schema": .object(request.reference)])]
+            }
+            object["requestBody"] = .object(["required": true, "content": .object(content)])
         }
         object["responses"] = .object(responses(of: operation))
         return object
@@ -86,6 +90,10 @@ public enum OpenAPI {
                 response["content"] = .object(["application/json": .object(["schema": ["type": "object"]])])
             case .text(let mediaType):
                 response["content"] = .object([mediaType: .object(["schema": ["type": "string"]])])
+            case .jsonOrText(let reference, let mediaType):
+                var content = json(reference)
+                content[mediaType] = .object(["schema": ["type": "string"]])
+                response["content"] = .object(content)
             }
             responses["\(answer.status)"] = .object(response)
         }
@@ -171,7 +179,13 @@ public enum OpenAPI {
         for operation in Operations.all {
             if let request = operation.request { add(request) }
             for answer in operation.answers {
-                if case .json(let reference) = answer.body { add(reference) }
+                switch answer.body {
+                case .json(let reference), .jsonOrText(let reference, _): add(reference)
+                case .either(let first, let second):
+                    add(first)
+                    add(second)
+                case .empty, .anyJSON, .text: break
+                }
             }
         }
         add(SchemaReference(Problem.self))

@@ -25,6 +25,7 @@ public enum OperationID: String, CaseIterable, Sendable {
     case deleteMAC = "delete_mac"
     case flushMACs = "flush_macs"
     case batch
+    case listEvents = "list_events"
     case listListeners = "list_listeners"
     case getVersion = "get_version"
     case livez
@@ -94,6 +95,8 @@ public struct Operation: Sendable, Hashable {
             case anyJSON
             /// Text of a media type.
             case text(String)
+            /// Either, as the Accept header says.
+            case jsonOrText(SchemaReference, String)
 
             public static func json<R: Record>(_ record: R.Type) -> Body { .json(SchemaReference(R.self)) }
         }

@@ -23,8 +23,12 @@ public struct BridgeStatus: Record {
     /// In force, in bytes.
     public var mtu: Int?
     public var link = LinkState.down
+    /// The other end is there.
+    public var carrier = false
     public var state = Health.ok
     public var error: String?
+    /// RFC 3339; when `state` last changed.
+    public var since: String?
     public var ports = 0
     public var tunnels = 0
     public var macs = MACTableStatus()
@@ -37,8 +41,12 @@ public struct BridgeStatus: Record {
         Field("mac", \.mac, doc: "MAC address of the local port.", example: "02:00:00:00:00:01")
         Field("mtu", \.mtu, as: .count, doc: "MTU in force, in bytes.", example: 1450)
         Field("link", \.link, doc: "Of the local port.", example: "up")
+        Field("carrier", \.carrier, doc: "Whether the interface has a carrier.", example: true)
         Field("state", \.state, doc: "ok, or degraded with an error.", example: "ok")
         Field("error", \.error, as: .prose, doc: "Why it is degraded; absent when it is not.")
+        Field(
+            "since", \.since, as: .prose, doc: "When state last changed, as RFC 3339 in UTC.",
+            example: "2026-11-22T14:00:00.000Z")
         Field("ports", \.ports, as: .count, doc: "Ports attached.", example: 1)
         Field("tunnels", \.tunnels, as: .count, doc: "Tunnels attached.", example: 1)
         Field("macs", \.macs, as: .record, doc: "The MAC table.")

@@ -13,8 +13,12 @@ public struct PortStatus: Record {
     /// In force, in bytes.
     public var mtu: Int?
     public var link = LinkState.down
+    /// The other end is there.
+    public var carrier = false
     public var state = Health.ok
     public var error: String?
+    /// RFC 3339; when `state` last changed.
+    public var since: String?
     public var counters = Counters()
 
     public init() {}
@@ -27,8 +31,12 @@ public struct PortStatus: Record {
         Field("mac", \.mac, doc: "MAC address of the interface.", example: "02:00:00:00:00:02")
         Field("mtu", \.mtu, as: .count, doc: "MTU in force, in bytes.", example: 1450)
         Field("link", \.link, doc: "Of the interface.", example: "up")
+        Field("carrier", \.carrier, doc: "Whether the interface has a carrier.", example: true)
         Field("state", \.state, doc: "ok, or degraded with an error.", example: "ok")
         Field("error", \.error, as: .prose, doc: "Why it is degraded; absent when it is not.")
+        Field(
+            "since", \.since, as: .prose, doc: "When state last changed, as RFC 3339 in UTC.",
+            example: "2026-11-22T14:00:00.000Z")
         Field("counters", \.counters, as: .record, doc: "Of the port.")
     }
 }

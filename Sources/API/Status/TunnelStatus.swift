@@ -13,6 +13,8 @@ public struct TunnelStatus: Record {
     public var pathMTU: Int?
     public var state = Health.ok
     public var error: String?
+    /// RFC 3339; when `state` last changed.
+    public var since: String?
     public var counters = Counters()
 
     public init() {}
@@ -28,6 +30,9 @@ public struct TunnelStatus: Record {
             example: 1500)
         Field("state", \.state, doc: "ok, or degraded with an error.", example: "ok")
         Field("error", \.error, as: .prose, doc: "Why it is degraded; absent when it is not.")
+        Field(
+            "since", \.since, as: .prose, doc: "When state last changed, as RFC 3339 in UTC.",
+            example: "2026-11-22T14:00:00.000Z")
         Field("counters", \.counters, as: .record, doc: "Of the frames inside.")
     }
 }

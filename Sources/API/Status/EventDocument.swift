@@ -1,0 +1,120 @@
+// What has happened: the items of /v1/events, and the two forms that path answers in.
+
+public import JSON
+
+/// A closed set. `gap` is the agent's word that events between the last one seen and the next are lost.
+public enum EventType: String, CaseIterable, Sendable, FieldValue {
+    case bridgeCreated = "bridge.created"
+    case bridgeChanged = "bridge.changed"
+    case bridgeDeleted = "bridge.deleted"
+    case portCreated = "port.created"
+    case portChanged = "port.changed"
+    case portDeleted = "port.deleted"
+    case portDegraded = "port.degraded"
+    case portOK = "port.ok"
+    case tunnelCreated = "tunnel.created"
+    case tunnelChanged = "tunnel.changed"
+    case tunnelDeleted = "tunnel.deleted"
+    case tunnelDegraded = "tunnel.degraded"
+    case tunnelOK = "tunnel.ok"
+    case macCreated = "mac.created"
+    case macChanged = "mac.changed"
+    case macDeleted = "mac.deleted"
+    case macMoved = "mac.moved"
+    case dropsStorm = "drops.storm"
+    case gap
+}
+
+public struct EventDocument: Record {
+    /// From 1, counted anew by each start of the agent.
+    public var id: Int
+    /// RFC 3339, UTC, milliseconds.
+    public var time: String
+    public var type: EventType
+    /// Path of what it happened to.
+    public var resource: String
+    public var data: JSONObject
+
+    public init(id: Int, time: String, type: EventType, resource: String, data: JSONObject) {
+        self.id = id
+        self.time = time
+        self.type = type
+        self.resource = resource
+        self.data = data
+    }
+
+    public init() { self.init(id: 0, time: "", type: .gap, resource: "", data: [:]) }
+
+    public static let schema = Schema<EventDocument>(
+        summary: "Something that happened. Ids grow by one; a restarted agent counts from 1.", .answer
+    ) {
+        Field("id", \.id, as: .count, doc: "Resume with ?since= this.", example: 17)
+        Field(
+            "time", \.time, as: .prose, doc: "When, as RFC 3339 in UTC.", example: "2026-11-22T14:00:00.000Z")
+        Field(
+            "type", \.type, doc: "What. gap: events were lost, read what you watch again.",
+            example: "port.created")
+        Field(
+            "resource", \.resource, as: .prose, doc: "Path of what it happened to.",
+            example: "/v1/bridges/br0/ports/web1")
+        Field("data", \.data, as: .object, doc: "More about it, by type.", example: [:])
+    }
+}
+
+/// What the long poll answers.
+public struct EventPage: Record {
+    public var items: [EventDocument]
+    /// What to give as `since` next time.
+    public var next: Int
+    /// Events after `since` were lost before the first item.
+    public var gap: Bool
+
+    public init(_ items: [EventDocument], next: Int, gap: Bool) {
+        self.items = items
+        self.next = next
+        self.gap = gap
+    }
+
+    public init() { self.init([], next: 0, gap: false) }
+
+    public static let schema = Schema<EventPage>(summary: "Events in the order of their ids.", .answer) {
+        Field("items", \.items, as: .answerList(of: .record), doc: "At most 1,000; may be empty.")
+        Field("next", \.next, as: .count, doc: "Give it as since to go on.", example: 17)
+        Field(
+            "gap", \.gap, doc: "Whether events between since and the first item are lost.", example: false)
+    }
+}
+
+extension EventPage {
+    /// Of the stream (WHATWG HTML §9.2.5).
+    public static let streamMediaType = "text/event-stream"
+
+    static let operations: [Operation] = [
+        Operation(
+            .listEvents, .get, "/v1/events", tag: "events",
+            summary: "Watch what happens: a stream when text/event-stream is accepted, else a long poll.",
+            query: [
+                Operation.Query(
+                    name: "since",
+                    doc: "Events after this id; without it, from now. The Last-Event-ID header goes first."),
+                Operation.Query(
+                    name: "wait", doc: "Seconds to wait for the first event, 0 to 60. Not for the stream."),
+            ],
+            answers: [.init(200, .jsonOrText(SchemaReference(EventPage.self), streamMediaType))],
+            problems: Operation.serviceProblems)
+    ]
+}
+
+extension Codec where Value == JSONObject {
+    /// An object of no declared shape.
+    static var anyObject: Codec {
+        Codec(
+            wanted: "an object", jsonSchema: ["type": "object"],
+            decode: { value, pointer, findings in
+                if case .object(let object) = value { return object }
+                findings.add(.wrongType, at: pointer, wanted: "an object", found: value)
+                return nil
+            },
+            encode: { .object($0) })
+    }
+}

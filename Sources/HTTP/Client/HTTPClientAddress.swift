@@ -1,0 +1,66 @@
+/// Where a client's server is: `http://127.0.0.1:8640`, `http://[::1]:8640` or `unix:/run/viaduct.sock`.
+///
+/// The port is always written: 80 would be the rule of URLs and never the right answer here. Pure.
+public struct HTTPClientAddress: Equatable, Sendable {
+    enum Place: Equatable {
+        /// The host as it stands in a URL, IPv6 in brackets.
+        case tcp(host: String, port: UInt16)
+        case unix(path: String)
+    }
+
+    let place: Place
+
+    public init(_ text: String) throws(HTTPClientError) {
+        guard let place = Self.unix(text) ?? Self.tcp(text) else {
+            throw HTTPClientError(
+                .invalidAddress,
+                "server: wanted http://HOST:PORT or unix:/PATH, found \(text.debugDescription)")
+        }
+        self.place = place
+    }
+
+    /// What the URL of a request starts with. Over a Unix socket the host is only what `Host` says.
+    var origin: String {
+        switch place {
+        case .tcp(let host, let port): "http://\(host):\(port)"
+        case .unix: "http://localhost"
+        }
+    }
+
+    private static func unix(_ text: String) -> Place? {
+        guard text.hasPrefix("unix:/") else { return nil }
+        let path = String(text.dropFirst("unix:".count))
+        return SocketName.unix(path) == nil ? nil : .unix(path: path)
+    }
+
+    private static func tcp(_ text: String) -> Place? {
+        guard text.hasPrefix("http://") else { return nil }
+        var rest = text.dropFirst("http://".count)
+        if rest.hasSuffix("/") { rest = rest.dropLast() }
+        guard let colon = rest.lastIndex(of: ":") else { return nil }
+        let (host, digits) = (rest[..<colon], rest[colon...].dropFirst())
+        guard digits.utf8.allSatisfy(\.isASCIIDigit), let port = UInt16(digits), port > 0 else { return nil }
+        return isHost(host) ? .tcp(host: String(host), port: port) : nil
+    }
+
+    /// A name, an IPv4 address, or an IPv6 address in brackets; nothing that could be read as user or path.
+    private static func isHost(_ host: Substring) -> Bool {
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            let inside = host.dropFirst().dropLast().utf8
+            return inside.contains(UInt8(ascii: ":"))
+                && inside.allSatisfy { $0.isASCIIDigit || $0.isASCIILetter || ":.%".utf8.contains($0) }
+        }
+        return !host.isEmpty
+            && host.utf8.allSatisfy { $0.isASCIIDigit || $0.isASCIILetter || "-._".utf8.contains($0) }
+    }
+}
+
+extension HTTPClientAddress: CustomStringConvertible {
+    /// As it is written on the command line.
+    public var description: String {
+        switch place {
+        case .tcp: origin
+        case .unix(let path): "unix:\(path)"
+        }
+    }
+}
