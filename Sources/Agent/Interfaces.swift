@@ -72,9 +72,9 @@ extension Host {
             var change = ChangeLog()
             do throws(Problem) {
                 try apply(settings, to: port, &change)
-                if port.device != nil { port.error = nil }
+                if port.device != nil { port.fault = nil }
             } catch {
-                port.error = error.detail
+                port.fault = error.detail
                 failures.append(error.detail)
             }
         }
@@ -114,13 +114,14 @@ extension Host {
     }
 
     private func restore(_ port: RunningPort, _ present: Set<InterfaceAddress>) {
+        port.missing = nil
         guard case .tap(let tap) = port.device else { return }
         for prefix in tap.settings.addresses
         where !present.contains(InterfaceAddress(index: tap.index, address: prefix.address)) {
             do throws(LinuxError) {
                 try Netlink.addAddress(prefix, to: tap.index)
             } catch {
-                port.error = "address \(prefix): \(error)"
+                port.missing = "address \(prefix): \(error)"
             }
         }
     }
@@ -154,10 +155,10 @@ extension Host {
         switch device {
         case .tap(let tap):
             if tap.exists { return false }
-            port.error = "interface \(tap.settings.name) was deleted"
+            port.fault = "interface \(tap.settings.name) was deleted"
         case .packetSocket(let socket):
             if (try? Netlink.link(index: socket.index)) != nil { return false }
-            port.error = "interface was deleted"
+            port.fault = "interface was deleted"
         }
         port.device = nil
         switch device {
@@ -215,10 +216,10 @@ extension Host {
     ) -> Bool {
         do throws(Problem) {
             port.device = try make()
-            port.error = nil
+            port.fault = nil
             return true
         } catch {
-            port.error = error.detail
+            port.fault = error.detail
             return false
         }
     }
@@ -228,8 +229,8 @@ extension Host {
     /// Remembers why a step of the restoration failed, where operators look for it.
     func note(_ problem: Problem, for action: Action) {
         switch action {
-        case .createBridge(let name): bridges[name]?.local.error = problem.detail
-        case .createPort(let bridge, let name): bridges[bridge]?.ports[name]?.error = problem.detail
+        case .createBridge(let name): bridges[name]?.local.fault = problem.detail
+        case .createPort(let bridge, let name): bridges[bridge]?.ports[name]?.fault = problem.detail
         case .createTunnel(let bridge, let name):
             bridges[bridge]?.tunnels[name]?.socketError = problem.detail
         default: break

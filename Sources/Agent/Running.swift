@@ -55,7 +55,10 @@ final class RunningPort {
     let place: Place
     var device: Device?
     /// Why there is no device, or what of it could not be set.
-    var error: String?
+    var fault: String?
+    /// A written address the kernel took away and does not take back.
+    var missing: String?
+    var error: String? { fault ?? missing }
     /// The interface's MTU, bytes: our setting for a TAP, the interface's own for a packet socket.
     var mtu = 1500
 

@@ -80,14 +80,14 @@ import Testing
 
     @Test("a handler that takes too long is cancelled, its client told, its late answer dropped")
     func slowHandler() async throws {
-        let server = try TestServer(TestServer.limits { $0.handlerSeconds = 1 })
-        let text = "GET /sleep/5000 HTTP/1.1\r\nHost: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n"
+        let server = try TestServer(TestServer.limits { $0.handlerSeconds = 2 })
+        let text = "GET /sleep/20000 HTTP/1.1\r\nHost: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n"
         let start = ContinuousClock.now
         let replies = try await server.exchange(text, count: 2).replies
-        #expect(ContinuousClock.now - start < .seconds(3))
+        #expect(ContinuousClock.now - start < .seconds(15))
         await server.stop()
         #expect(replies.map(\.status) == [503, 200])
-        #expect(replies[0].json?["error"] == "no answer within 1.0 seconds; try again")
+        #expect(replies[0].json?["error"] == "no answer within 2.0 seconds; try again")
         #expect(replies[0].header("X-Request-Id") == server.record.requests[0].id)
         #expect(server.record.cancelCount == 1)
     }

@@ -187,6 +187,22 @@ struct KernelOutputTests {
         }
     }
 
+    @Test("a queue that is filled and sent again and again within a batch is still one queue")
+    func longBatch() throws {
+        let bed = try Bed()
+        var output = KernelOutput(senders: bed.senders)
+        var payload: [UInt8] = [0xee]
+        // As many as the header memory holds in one go: each socket is sent early a dozen times.
+        let count = KernelOutput.arenaByteCount / 16
+        payload.withUnsafeMutableBytes { payload in
+            for number in 0..<count {
+                send(&output, bed, bed.tunnel(to: "127.0.0.1"), payload, flow: UInt32(number))
+            }
+            output.flush()
+        }
+        #expect(bed.row[.txPackets] == UInt64(count) && bed.received().count == count)
+    }
+
     @Test("memory reserved just before a forced flush keeps its bytes until they are sent")
     func reservedAcrossFlush() throws {
         let bed = try Bed()

@@ -63,6 +63,16 @@ final class WorkerBench {
         return device
     }
 
+    /// Gives port `number` another interface, as when its own was deleted and made anew.
+    @discardableResult
+    func replace(_ number: Int, by settings: InterfaceSettings) throws -> TAPDevice {
+        let device = try TAPDevice.create(settings)
+        owners.append(device)
+        ports[number].descriptor = device.descriptor
+        ports[number].identity += 1000
+        return device
+    }
+
     /// An interface of a namespace, attached.
     func attach(_ interface: String, in namespace: TestNamespace) throws {
         let socket = try RawSocket(interface, in: namespace)

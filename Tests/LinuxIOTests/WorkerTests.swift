@@ -141,6 +141,27 @@ struct WorkerTests {
         #expect(guests[1].receive()?.bytes == frame)
     }
 
+    @Test("a port that gets another interface listens to that one alone")
+    func replaced() throws {
+        let namespace = TestNamespace()
+        let bench = try WorkerBench()
+        let taps = try (0..<2).map { _ in try bench.tap(.test(in: namespace)) }
+        bench.start()
+        let old = try RawSocket(taps[0].settings.name, in: namespace)
+        let other = try RawSocket(taps[1].settings.name, in: namespace)
+        let new = try RawSocket(
+            try bench.replace(0, by: .test(in: namespace)).settings.name, in: namespace)
+        bench.start()
+        let breaths = bench.worker.breaths
+        old.send(testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b", [1]))
+        #expect(other.receive(seconds: 0.1) == nil)
+        #expect(bench.worker.breaths - breaths < 50, "what waits there does not keep it awake")
+        let frame = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b", [2])
+        new.send(frame)
+        #expect(other.receive()?.bytes == frame)
+        bench.expectBalance()
+    }
+
     @Test("a port whose interface is deleted behind the agent's back is reported once, and the rest goes on")
     func trouble() throws {
         let namespace = TestNamespace()

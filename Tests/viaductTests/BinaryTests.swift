@@ -103,7 +103,7 @@ struct BinaryTests {
         _ = try await agent.ready()
         #expect(try await agent.status("PUT", bridge, #"{"vni":7}"#) == 201)
         for number in 0..<5 {
-            let body = #"{"remote_ip":"198.51.100.\#(number + 1)","dst_port":20601}"#
+            let body = #"{"remote_ip":"198.51.100.\#(number + 1)","dst_port":\#(place.port)}"#
             #expect(try await agent.status("PUT", "\(bridge)/tunnels/t\(number)", body) == 201)
         }
         let before = try await agent.get("\(bridge)/tunnels")["items"]?.arrayValue?.map { $0["spec"] }

@@ -28,6 +28,8 @@ struct Place: ~Copyable {
 
     deinit { try? FileManager.default.removeItem(atPath: directory) }
 
+    /// A UDP port for tunnels, another one in another process.
+    var port: Int { 27_000 + Int(getpid()) % 1000 }
     var socket: String { "\(directory)/agent.sock" }
     var state: String { "\(directory)/agent.db" }
 

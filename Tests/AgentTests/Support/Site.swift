@@ -72,7 +72,9 @@ final class Site: Sendable {
     /// Interfaces of this test in the host's namespace, or every one but `lo` in another, by name.
     func interfaces(in namespace: String? = nil) throws -> [Interface] {
         let place = namespace.map { "-n \($0) " } ?? ""
-        let text = try shell("ip \(place)-j addr show")
+        var text = ""
+        // The kernel says when interfaces came or went while it listed them, which others' tests make happen.
+        repeat { text = try shell("ip \(place)-j addr show") } while text.contains("Dump was interrupted")
         let links = try JSONValue.parse(Array(text.utf8)).arrayValue ?? []
         return links.compactMap(Interface.init)
             .filter { namespace == nil ? $0.name.hasPrefix(prefix) : $0.name != "lo" }
