@@ -24,7 +24,12 @@ actor AgentCore {
     let events: EventLog
     let worker: Worker
     let host: Host
-    private(set) var desired = DesiredState()
+    private(set) var desired = DesiredState() {
+        didSet { generation += 1 }
+    }
+    /// Counts the changes of the desired state in this agent's life, which `bootID` tells from others.
+    private var generation = 0
+    private let bootID = UInt64.random(in: .min ... .max)
     var conditions = Conditions()
     private var monitor: LinkMonitor?
     private var isRefreshDue = false
@@ -138,6 +143,9 @@ actor AgentCore {
             }
         }
     }
+
+    /// The tag of every collection of written resources: another one after any write, at no cost.
+    var collectionTag: EntityTag { EntityTag(of: "\(bootID) \(generation)".utf8) }
 
     // MARK: Following the host
 

@@ -23,14 +23,15 @@ import Testing
         var wanted: [String] = []
         for item in ["/v1/bridges/{bridge}"] + items {
             let collection = item.split(separator: "/").dropLast().map { "/\($0)" }.joined()
-            wanted += ["GET \(collection)", "GET \(item)", "PUT \(item)", "DELETE \(item)"]
+            wanted += ["GET \(collection)", "GET \(item)", "PUT \(item)", "PATCH \(item)", "DELETE \(item)"]
         }
         let macs = "/v1/bridges/{bridge}/macs"
         wanted += [
             "GET \(macs)", "GET \(macs)/{mac}", "PUT \(macs)/{mac}", "DELETE \(macs)/{mac}", "DELETE \(macs)",
         ]
         wanted += [
-            "GET /v1/listeners", "GET /v1/version", "GET /livez", "GET /readyz", "GET /healthz",
+            "POST /v1/batch", "GET /v1/events", "GET /v1/listeners", "GET /v1/version", "GET /livez",
+            "GET /readyz", "GET /healthz",
             "GET /metrics",
         ]
         #expect(routes == wanted + ["GET /openapi.json"])
@@ -47,11 +48,27 @@ import Testing
         }
     }
 
-    @Test("a DELETE answers 204 and nothing but PUT takes a body")
+    @Test("only PUT, PATCH and POST take a body")
+    func bodies() {
+        for operation in Operations.all {
+            #expect((operation.request != nil) == [.put, .patch, .post].contains(operation.method))
+        }
+    }
+
+    @Test("a DELETE answers 204, or 200 with the plan of a dry run; what is left answers 200")
     func others() {
         for operation in Operations.all where operation.method != .put {
-            #expect(operation.request == nil)
-            #expect(operation.successStatuses == [operation.method == .delete ? 204 : 200])
+            let isDryRunnable = operation.query.contains(.dryRun)
+            let wanted = operation.method == .delete ? (isDryRunnable ? [204, 200] : [204]) : [200]
+            #expect(operation.successStatuses == wanted, "\(operation.id)")
+        }
+    }
+
+    @Test("every write of a resource can be tried with dry_run and made to depend on a tag")
+    func writes() {
+        for operation in Operations.all where operation.method != .get && operation.id != .flushMACs {
+            #expect(operation.query.contains(.dryRun), "\(operation.id)")
+            #expect(operation.problems.contains(.preconditionFailed), "\(operation.id)")
         }
     }
 

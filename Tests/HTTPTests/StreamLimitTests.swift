@@ -88,9 +88,15 @@ import Testing
         await server.stop()
     }
 
-    @Test("a reader that stalls is cut at the response deadline, an idle stream is not")
-    func stall() async throws {
-        let server = try StreamServer(TestServer.limits { $0.responseSeconds = 0.5 })
+    // The kernel's own timeout would do over TCP; a Unix socket has none.
+    @Test(
+        "a reader that stalls is cut at the response deadline, an idle stream is not",
+        arguments: [false, true])
+    func stall(isUnix: Bool) async throws {
+        let path = "/tmp/viaduct-stall-\(getpid()).sock"
+        let server = try StreamServer(
+            TestServer.limits { $0.responseSeconds = 0.5 },
+            endpoint: isUnix ? .unix(path: path) : .tcp(host: "127.0.0.1", port: 0))
         let address = server.address
         let (stalled, idle) = try await blocking {
             let clients = (

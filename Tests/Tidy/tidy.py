@@ -29,7 +29,8 @@ ROOMS = {
     "Agent": {"API", "Datapath", "HTTP", "JSON", "LinuxIO", "Store", "Wire", "Logging", "ServiceLifecycle"}
     | SYSTEM,
     "Controller": {"API", "HTTP", "JSON", "Store", "Wire", "Logging", "ServiceLifecycle"} | SYSTEM,
-    "viaduct": {"Agent", "Controller", "API", "HTTP", "JSON", "ArgumentParser", "Logging", "ServiceLifecycle"}
+    "viaduct": {
+        "Agent", "Controller", "API", "HTTP", "JSON", "ArgumentParser", "Logging", "ServiceLifecycle", "Yams"}
     | SYSTEM,
 }
 

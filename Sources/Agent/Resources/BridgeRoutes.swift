@@ -26,11 +26,10 @@ enum BridgeRoutes: Routes {
 
 extension AgentCore {
     func bridges(_ page: Page, state: String?) throws(Problem) -> (List<Bridge.Document>, EntityTag) {
-        let specs = desired.bridges.map { ("\($0.key)", $0.value.spec.json) }
-        let list = try page.collect(specs.map(\.0).sorted()) { key throws(Problem) in
+        let list = try page.collect(desired.bridges.keys.map(\.description).sorted()) { key throws(Problem) in
             let document = try document(bridge: Bridge.kind.name(in: key))
             return state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
         }
-        return (list, EntityTag(collection: specs))
+        return (list, collectionTag)
     }
 }

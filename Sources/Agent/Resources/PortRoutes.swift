@@ -38,6 +38,6 @@ extension AgentCore {
             let document = try document(port: name, of: owner)
             return state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
         }
-        return (list, EntityTag(collection: specs.map { ("\($0.key)", $0.value.json) }))
+        return (list, collectionTag)
     }
 }

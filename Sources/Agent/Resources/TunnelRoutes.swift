@@ -53,6 +53,6 @@ extension AgentCore {
             let document = try document(tunnel: name, of: owner)
             return filter.state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
         }
-        return (list, EntityTag(collection: bridge.tunnels.map { ("\($0.key)", $0.value.json) }))
+        return (list, collectionTag)
     }
 }

@@ -1,0 +1,160 @@
+// `viaduct bridge|port|tunnel|mac list|get|set|delete`: the same four commands for each sort of resource.
+
+import API
+import ArgumentParser
+import JSON
+
+/// What the command line knows of a sort of resource besides its schema.
+protocol CommandResource {
+    /// The positional arguments that name one.
+    associatedtype Key: ResourceKey
+    static var type: ResourceType { get }
+    /// Columns of its table, as paths into an item: "spec.remote_ip".
+    static var columns: [String] { get }
+    /// For the help.
+    static var example: String { get }
+}
+
+protocol ResourceKey: ParsableArguments {
+    var keys: [String] { get }
+}
+
+extension ResourceKey {
+    /// The path to ask for. An empty key would name the collection, and DELETE of that is another thing.
+    func target(_ type: ResourceType) throws(CommandError) -> String {
+        if let place = keys.firstIndex(of: "") {
+            throw .usage("wanted the name of a \(type.kind.lineage[place].singular), found \"\"")
+        }
+        return type.kind.target(keys)
+    }
+}
+
+struct ListCommand<R: CommandResource>: ClientCommand {
+    static var configuration: CommandConfiguration {
+        let isNested = R.type != .bridge
+        return CommandConfiguration(
+            commandName: "list",
+            abstract: "List the \(R.type.kind.plural)\(isNested ? " of the bridges named, or of all" : "").",
+            discussion: """
+                FIELD=VALUE shows only the items for which that holds; the agent says which fields it can \
+                filter by (\(isNested ? "such as state=degraded or type=tap" : "such as state=degraded")).
+                """)
+    }
+
+    @Argument(
+        help: ArgumentHelp(
+            R.type == .bridge ? "Filters." : "Bridges and filters.",
+            valueName: R.type == .bridge ? "field=value" : "bridge-or-field=value"),
+        completion: R.type == .bridge ? .default : Completion.bridges)
+    var arguments: [String] = []
+    @OptionGroup var options: ClientOptions
+
+    func run(_ session: Session) async throws(CommandError) {
+        let filters = arguments.compactMap(Assignments.split)
+        let bridges = arguments.filter { Assignments.split($0) == nil }
+        guard R.type != .bridge || bridges.isEmpty else {
+            throw .usage("wanted FIELD=VALUE, found \"\(bridges[0])\"; see: viaduct bridge get \(bridges[0])")
+        }
+        var items: [(bridge: String, item: JSONValue)] = []
+        if R.type == .bridge {
+            items = try await session.client.list(R.type.kind.path([]), where: filters).map { ("", $0) }
+        } else {
+            for bridge in bridges.isEmpty ? try await session.client.bridgeNames() : bridges {
+                let path = R.type.kind.target([bridge])
+                items += try await session.client.list(path, where: filters).map { (bridge, $0) }
+            }
+        }
+        session.json ? session.print(json: ResourceList.json(items)) : show(items, session)
+    }
+
+    private func show(_ items: [(bridge: String, item: JSONValue)], _ session: Session) {
+        guard !items.isEmpty || session.terminal.isInteractive else { return }
+        let table = ResourceList.table(items, columns: R.columns, isNested: R.type != .bridge)
+        session.print(items.isEmpty ? "no \(R.type.kind.plural)" : table.text(session.terminal))
+    }
+}
+
+struct GetOneCommand<R: CommandResource>: ClientCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "get", abstract: "Show one \(R.type.kind.singular): what was written and what is.")
+    }
+
+    @OptionGroup var key: R.Key
+    @OptionGroup var options: ClientOptions
+
+    func run(_ session: Session) async throws(CommandError) {
+        let path = try key.target(R.type)
+        let item = try await session.client.get(path)
+        session.json ? session.print(json: item) : session.print(YAMLText.text(of: item))
+    }
+}
+
+struct SetCommand<R: CommandResource>: ClientCommand {
+    static var configuration: CommandConfiguration {
+        let fields = R.type.properties.members.map { name, property in
+            "  \(name): \(property["description"]?.stringValue ?? "")"
+        }
+        return CommandConfiguration(
+            commandName: "set",
+            abstract: "Create a \(R.type.kind.singular), or change the fields that are given.",
+            discussion: """
+                Lists are written with commas. An empty value (FIELD=) takes the field back to its default.
+
+                \(fields.joined(separator: "\n"))
+
+                \(R.example)
+                """)
+    }
+
+    @OptionGroup var key: R.Key
+    @Argument(
+        help: ArgumentHelp("Fields to write.", valueName: "field=value"),
+        completion: Completion.fields(R.type))
+    var assignments: [String] = []
+    @Flag(help: "Check it and show what would change; do nothing.") var dryRun = false
+    @OptionGroup var options: ClientOptions
+
+    func run(_ session: Session) async throws(CommandError) {
+        let changes = try Assignments.parse(assignments, for: R.type)
+        let answer = try await write(key.target(R.type), changes, session.client)
+        if session.json {
+            session.print(json: answer)
+        } else if dryRun {
+            session.print(try Plan(agent: answer).text(session.terminal))
+        }
+    }
+
+    /// A merge where there is something to merge with. A MAC entry has one field, so it is always whole.
+    private func write(
+        _ path: String, _ changes: JSONObject, _ client: AgentClient
+    ) async throws(CommandError) -> JSONValue {
+        let given = JSONObject(changes.members.filter { !$0.value.isNull })
+        if R.type == .mac { return try await client.put(path, given, dryRun: dryRun) }
+        do throws(CommandError) {
+            return try await client.patch(path, changes, dryRun: dryRun)
+        } catch .refused(let refusal) where refusal.status == 404 {
+            return try await client.put(path, given, onlyIfAbsent: true, dryRun: dryRun)
+        }
+    }
+}
+
+struct DeleteCommand<R: CommandResource>: ClientCommand {
+    static var configuration: CommandConfiguration {
+        let below = R.type == .bridge ? " and everything in it" : ""
+        return CommandConfiguration(
+            commandName: "delete", abstract: "Remove a \(R.type.kind.singular)\(below).")
+    }
+
+    @OptionGroup var key: R.Key
+    @Flag(help: "Check it and show what would go; do nothing.") var dryRun = false
+    @OptionGroup var options: ClientOptions
+
+    func run(_ session: Session) async throws(CommandError) {
+        let path = try key.target(R.type)
+        let answer = try await session.client.delete(path, dryRun: dryRun)
+        guard dryRun else { return }
+        session.json
+            ? session.print(json: answer) : session.print(try Plan(agent: answer).text(session.terminal))
+    }
+}

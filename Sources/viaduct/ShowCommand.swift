@@ -1,0 +1,151 @@
+// `viaduct show`: the whole host at a glance.
+//
+//     br0  ok  up  mtu 1450  vni 100  mac 02:9c:…
+//       address  192.0.2.1/24
+//       macs     2 learned, 0 static of 8192
+//       port     PORT  TYPE  INTERFACE  STATE  LINK  MTU
+//                web1  tap   web1/eth0  ok     up    1450
+//       tunnel   TUNNEL  REMOTE          VNI  STATE
+//                vxlan1  10.0.0.2:4789   100  ok
+//       drops    unknown_vni 3
+
+import API
+import ArgumentParser
+import JSON
+
+struct ShowCommand: ClientCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Show the whole host at a glance.",
+        discussion: """
+            Each bridge with its addresses, MTU and MAC table, its ports and tunnels with their state, and \
+            what was dropped and why, since the agent started.
+            """)
+
+    @OptionGroup var options: ClientOptions
+
+    func run(_ session: Session) async throws(CommandError) {
+        let version = try await session.client.get("/v1/version")
+        let inventory = try await Inventory.read(session.client)
+        let listeners = try await session.client.list("/v1/listeners")
+        if session.json {
+            session.print(json: HostView.json(version, inventory, listeners))
+            return
+        }
+        session.print("viaduct \(Cell.text(version["version"])) at \(session.address)")
+        session.print(HostView(terminal: session.terminal).text(inventory, listeners))
+    }
+}
+
+/// The host as text.
+struct HostView {
+    let terminal: Terminal
+    /// Under the name of a bridge; what a line is about fills the first column.
+    private static let labelWidth = 9
+
+    func text(_ inventory: Inventory, _ listeners: [JSONValue]) -> String {
+        let bridges = inventory.bridges.map(bridge)
+        guard !bridges.isEmpty else { return "no bridges" }
+        let drops = CounterSum.drops(listeners.map { $0["status"] })
+        let socket = listeners.reduce(0) { $0 + ($1["status"]?["socket_drops"]?.integerValue ?? 0) }
+        let all = drops + (socket > 0 ? [(reason: "full or bad at the socket", count: socket)] : [])
+        let host = all.isEmpty ? "" : "\nlisteners\n" + line("drops", HostView.text(of: all))
+        return bridges.joined(separator: "\n") + host
+    }
+
+    private func bridge(_ entry: Inventory.BridgeWithMembers) -> String {
+        let (status, spec) = (entry.bridge.status, entry.bridge.spec)
+        var head = [
+            entry.name, terminal.painted(entry.bridge.state), link(status),
+            "mtu \(Cell.text(status?["mtu"]))",
+        ]
+        if let vni = spec["vni"], vni != 0 { head.append("vni \(Cell.text(vni))") }
+        head.append("mac \(Cell.text(status?["mac"]))")
+        var text = head.joined(separator: "  ") + "\n"
+        if status?["error"] != nil { text += line("error", HostView.error(status)) }
+        if let addresses = spec["addresses"]?.arrayValue, !addresses.isEmpty {
+            text += line("address", addresses.map { Cell.text($0) }.joined(separator: ", "))
+        }
+        let macs = status?["macs"]
+        text += line(
+            "macs",
+            "\(Cell.text(macs?["learned"])) learned, \(Cell.text(macs?["static"])) static of "
+                + Cell.text(macs?["capacity"]))
+        if !entry.ports.isEmpty { text += block("port", ports(entry.ports)) }
+        if !entry.tunnels.isEmpty { text += block("tunnel", tunnels(entry.tunnels)) }
+        let drops = CounterSum.drops(entry.all.map(\.status))
+        if !drops.isEmpty { text += line("drops", HostView.text(of: drops)) }
+        return text
+    }
+
+    private func link(_ status: JSONValue?) -> String {
+        terminal.painted(Cell.text(status?["link"]))
+    }
+
+    private func ports(_ ports: [Inventory.Member]) -> Table {
+        var table = Table(["NAME", "TYPE", "INTERFACE", "STATE", "LINK", "MTU", "ADDRESSES", "ERROR"])
+        table.states = ["STATE", "LINK"]
+        table.rightAligned = ["MTU"]
+        table.rows = ports.map { port in
+            let interface = Cell.text(port.status?["ifname"])
+            let netns = port.status?["netns"].map { " in \(Cell.text($0))" } ?? ""
+            return [
+                port.name, Cell.text(port.spec["type"]), interface + netns, port.state,
+                Cell.text(port.status?["link"]), Cell.text(port.status?["mtu"]),
+                Cell.text(port.spec["addresses"]), HostView.error(port.status),
+            ]
+        }
+        return table
+    }
+
+    private func tunnels(_ tunnels: [Inventory.Member]) -> Table {
+        var table = Table(["NAME", "REMOTE", "VNI", "LOCAL", "STATE", "MTU", "ERROR"])
+        table.states = ["STATE"]
+        table.rightAligned = ["MTU", "VNI"]
+        table.rows = tunnels.map { tunnel in
+            [
+                tunnel.name, HostView.endpoint(tunnel.spec), Cell.text(tunnel.status?["vni"]),
+                Cell.text(tunnel.status?["local_ip"]), tunnel.state, Cell.text(tunnel.status?["mtu"]),
+                HostView.error(tunnel.status),
+            ]
+        }
+        return table
+    }
+
+    /// "10.0.0.2:4789", "[2001:db8::2]:4789"
+    private static func endpoint(_ spec: JSONObject) -> String {
+        let address = Cell.text(spec["remote_ip"])
+        return (address.contains(":") ? "[\(address)]" : address) + ":" + Cell.text(spec["dst_port"])
+    }
+
+    /// Why something is degraded, and since when.
+    private static func error(_ status: JSONValue?) -> String {
+        guard let error = status?["error"] else { return Table.absent }
+        let since = status?["since"]?.stringValue.map { " (since \($0))" } ?? ""
+        return Cell.text(error) + since
+    }
+
+    private static func text(of drops: [(reason: String, count: Int64)]) -> String {
+        drops.map { "\($0.reason) \($0.count)" }.joined(separator: ", ")
+    }
+
+    private func line(_ label: String, _ text: String) -> String {
+        "  " + label + String(repeating: " ", count: HostView.labelWidth - label.count) + text + "\n"
+    }
+
+    /// A table under its label.
+    private func block(_ label: String, _ table: Table) -> String {
+        let lines = table.text(terminal).split(separator: "\n").map(String.init)
+        return zip(lines.indices, lines).map { line($0 == 0 ? label : "", $1) }.joined()
+    }
+
+    /// Everything, as the agent said it.
+    static func json(_ version: JSONValue, _ inventory: Inventory, _ listeners: [JSONValue]) -> JSONValue {
+        let bridges = inventory.bridges.map { entry in
+            var object = entry.bridge.document.objectValue ?? [:]
+            object["ports"] = .array(entry.ports.map(\.document))
+            object["tunnels"] = .array(entry.tunnels.map(\.document))
+            return JSONValue.object(object)
+        }
+        return ["version": version, "bridges": .array(bridges), "listeners": .array(listeners)]
+    }
+}

@@ -1,0 +1,132 @@
+// `viaduct status`: is this agent well? One line per health check and a count of what it has.
+
+import API
+import ArgumentParser
+import JSON
+
+struct StatusCommand: ClientCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Say how the agent is: health checks, version and counts.",
+        discussion: "Exits with 1 when the agent is not ready, so that a script can ask.")
+
+    @OptionGroup var options: ClientOptions
+
+    func run(_ session: Session) async throws(CommandError) {
+        let health = try await HealthReport.read(session.client)
+        let version = try await session.client.get("/v1/version")
+        let inventory = try await Inventory.read(session.client)
+        let counts = Counts(inventory)
+        if session.json {
+            session.print(
+                json: [
+                    "server": .string(session.address), "ready": .bool(health.isReady),
+                    "checks": .array(health.checks.map { .object($0.json) }), "version": version,
+                    "counts": .object(counts.json),
+                ])
+        } else {
+            session.print(text(health, version, counts, session))
+        }
+        guard health.isReady else {
+            throw .refused(Refusal(status: 503, document: health.problem))
+        }
+    }
+
+    private func text(
+        _ health: HealthReport, _ version: JSONValue, _ counts: Counts, _ session: Session
+    ) -> String {
+        let terminal = session.terminal
+        var lines = [
+            "agent     \(session.address)",
+            "state     \(terminal.painted(health.isReady ? "ready" : "failed"))",
+            "version   \(Cell.text(version["version"])), API \(Cell.text(version["api"])), "
+                + "kernel \(Cell.text(version["kernel"]))",
+            "features  \(Cell.text(version["features"]))",
+            "has       \(counts.text)",
+        ]
+        for (index, check) in health.checks.enumerated() {
+            let word = terminal.painted(check.failure == nil ? "ok" : "failed")
+            let reason = check.failure.flatMap { $0.isEmpty ? nil : ": \($0)" } ?? ""
+            lines.append((index == 0 ? "checks    " : "          ") + "\(check.name) \(word)\(reason)")
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private struct Counts {
+        var members: [(name: String, count: Int)]
+        var degraded: Int
+
+        init(_ inventory: Inventory) {
+            let learned = inventory.bridges.reduce(0) { sum, bridge in
+                sum + Int(bridge.bridge.status?["macs"]?["learned"]?.integerValue ?? 0)
+            }
+            members = [
+                ("bridges", inventory.bridges.count),
+                ("ports", inventory.bridges.reduce(0) { $0 + $1.ports.count }),
+                ("tunnels", inventory.bridges.reduce(0) { $0 + $1.tunnels.count }),
+                ("learned_macs", learned),
+            ]
+            degraded = inventory.all.count { $0.state == Health.degraded.rawValue }
+        }
+
+        var json: JSONObject {
+            JSONObject(
+                (members + [("degraded", degraded)]).map { ($0.name, .integer(Int64($0.count))) })
+        }
+
+        var text: String {
+            let parts = members.map { "\($0.name.replacing("_", with: " ")) \($0.count)" }
+            return parts.joined(separator: ", ") + (degraded > 0 ? ", degraded \(degraded)" : "")
+        }
+    }
+}
+
+/// What `/readyz?verbose` says: "[+]name ok" and "[-]name failed: reason", or a problem that names what fails.
+struct HealthReport: Sendable, Equatable {
+    struct Check: Sendable, Equatable {
+        var name: String
+        /// Nil when it passes.
+        var failure: String?
+
+        var json: JSONObject {
+            var object: JSONObject = ["name": .string(name), "ok": .bool(failure == nil)]
+            object["failure"] = failure.map(JSONValue.string)
+            return object
+        }
+    }
+
+    var isReady: Bool
+    var checks: [Check]
+
+    static func read(_ client: AgentClient) async throws(CommandError) -> HealthReport {
+        let (status, text) = try await client.text("/readyz", query: [("verbose", "")])
+        return HealthReport(status: status, text: text)
+    }
+
+    init(status: Int, text: String) {
+        isReady = status == 200
+        if let problem = try? JSONValue.parse(Array(text.utf8)), let detail = problem["detail"]?.stringValue {
+            checks = detail.split(separator: "; ").map { part in
+                let words = part.split(separator: ": ", maxSplits: 1).map(String.init)
+                return Check(name: words[0], failure: words.count > 1 ? words[1] : "")
+            }
+            return
+        }
+        checks = text.split(separator: "\n").compactMap { line in
+            guard line.hasPrefix("[+]") || line.hasPrefix("[-]") else { return nil }
+            let parts = line.dropFirst(3).split(separator: " ", maxSplits: 1).map(String.init)
+            guard let name = parts.first else { return nil }
+            guard line.hasPrefix("[-]") else { return Check(name: name) }
+            let reason = (parts.count > 1 ? parts[1] : "").trimmingPrefix("failed").trimmingPrefix(": ")
+            return Check(name: name, failure: String(reason))
+        }
+    }
+
+    /// In the shape of the agent's own.
+    var problem: JSONObject {
+        let failed = checks.filter { $0.failure != nil }.map { "\($0.name): \($0.failure ?? "")" }
+        return [
+            "title": "The agent is not ready", "code": "unavailable", "status": 503,
+            "detail": .string(failed.joined(separator: "; ")),
+        ]
+    }
+}
