@@ -60,7 +60,7 @@ struct AgentAPI: Sendable {
             var problem = error
             problem.instance = request.rawPath
             problem.requestID = request.id
-            response = .problem(problem, headers: error.code == .unavailable ? [("Retry-After", "1")] : [])
+            response = .problem(problem, headers: AgentAPI.hints(error.code, request.method))
         }
         if response.status == 405 { allow(request, &response) }
         condition(request, &response)
@@ -99,6 +99,15 @@ struct AgentAPI: Sendable {
             try call.checkQuery()
             try call.checkAccept()
             return try await handler(call, self)
+        }
+    }
+
+    /// What a refused client should do: when to come again, or what to send (RFC 5789 §3.1).
+    private static func hints(_ code: ProblemCode, _ method: String) -> [(name: String, value: String)] {
+        switch code {
+        case .unavailable: [("Retry-After", "1")]
+        case .unsupportedMediaType where method == "PATCH": [("Accept-Patch", "application/merge-patch+json")]
+        default: []
         }
     }
 

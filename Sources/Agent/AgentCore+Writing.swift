@@ -44,20 +44,26 @@ extension AgentCore {
     ) throws(Problem) -> WriteOutcome {
         var wanted = desired
         var areNew: [Bool] = []
+        var touched = Set(writes.map(\.id))
         for write in writes {
             let before = wanted[write.id]
             try preconditions.check(before.map(EntityTag.init), write.id.path)
             try checkParent(of: write.id, wanted)
             guard write.spec != nil || before != nil else { throw missing(write.id) }
             do throws(Problem) {
-                if let spec = write.spec, spec != before { try host.checkPossible(write.id, before, spec) }
+                // Compared with what runs, not with what an earlier write of the batch leaves of it.
+                if let spec = write.spec, spec != before {
+                    try host.checkPossible(write.id, desired[write.id], spec)
+                }
             } catch {
                 throw error.moved(below: write.pointer)
             }
             areNew.append(before == nil)
+            // They go even when a later write brings the resource back.
+            if write.spec == nil { touched.formUnion(wanted.dependants(of: write.id)) }
             wanted[write.id] = write.spec
         }
-        let changes = wanted.changes(from: desired, at: writes.map(\.id))
+        let changes = wanted.changes(from: desired, at: touched)
         guard !changes.isEmpty else { return WriteOutcome(changes: [], areNew: areNew) }
         try wanted.checkConsistency()
         if dryRun {
@@ -65,6 +71,7 @@ extension AgentCore {
         } else {
             try transition(to: wanted, changes)
             report(changes)
+            noteConditions()
         }
         return WriteOutcome(changes: changes, areNew: areNew)
     }

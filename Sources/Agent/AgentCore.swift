@@ -117,7 +117,6 @@ actor AgentCore {
         // A tunnel that went may have been the narrowest.
         settleAll(only: bridgesTouched(actions))
         host.adopt(desired)
-        noteConditions()
     }
 
     private func commit(_ changes: [ResourceChange]) throws(Problem) {

@@ -39,7 +39,8 @@ extension Host {
         else { return }
         throw Problem(
             .conflict,
-            "port \(name): cannot change between type system and another with the same interface name; "
+            "port \(name): cannot change between type system and type "
+                + "\((old.type == .system ? new : old).type.rawValue) with the same interface name; "
                 + "delete it first")
     }
 
@@ -54,11 +55,28 @@ extension Host {
             case .createPort(let bridge, let name):
                 guard let port = desired.bridges[bridge]?.ports[name] else { continue }
                 try checkInterface(settings(bridge, name, port, 1500), port)
+            case .changePort(let bridge, let name):
+                guard let port = desired.bridges[bridge]?.ports[name] else { continue }
+                let settings = settings(bridge, name, port, 1500)
+                if let running = bridges[bridge]?.ports[name], keeps(running, settings, port) { continue }
+                try checkInterface(settings, port)
             case .createTunnel(let bridge, let name), .changeTunnel(let bridge, let name):
                 guard let tunnel = desired.bridges[bridge]?.tunnels[name] else { continue }
                 try checkSocket(RunningListener.Key(tunnel))
             default: continue
             }
+        }
+    }
+
+    /// Whether a changed port goes on with the interface it has: `changePort`'s rule.
+    private func keeps(_ running: RunningPort, _ wanted: InterfaceSettings, _ port: API.Port) -> Bool {
+        switch running.device {
+        case .tap(let tap):
+            port.type != .system && tap.settings.name == wanted.name
+                && tap.settings.namespace == wanted.namespace
+        case .packetSocket(let socket):
+            port.type == .system && (try? Netlink.link(index: socket.index))?.name == wanted.name
+        default: false
         }
     }
 

@@ -14,7 +14,8 @@ struct Page: Sendable {
         collection = call.request.rawPath
         limit = Operation.Query.pageLimit.upperBound
         if let text = call.query("limit") {
-            guard let number = Int(text), Operation.Query.pageLimit.contains(number) else {
+            let isDigits = text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+            guard isDigits, let number = Int(text), Operation.Query.pageLimit.contains(number) else {
                 let range = Operation.Query.pageLimit
                 throw Problem(
                     .malformedRequest,

@@ -38,7 +38,7 @@ import Wire
         status.error = "no TAP"
         #expect(
             text(status.json).hasPrefix(
-                #"{"link":"down","state":"degraded","error":"no TAP","ports":0,"tunnels":0,"#
+                #"{"link":"down","carrier":false,"state":"degraded","error":"no TAP","ports":0,"tunnels":0,"#
                     + #""macs":{"learned":2,"static":1,"capacity":8192,"moves":0,"evictions":0,"expired":0,"#
                     + #""learn_refused":0},"counters":{"#))
     }

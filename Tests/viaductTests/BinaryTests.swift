@@ -79,7 +79,7 @@ struct BinaryTests {
         #expect(!FileManager.default.fileExists(atPath: "/sys/class/net/\(bridge)"))
         #expect(!FileManager.default.fileExists(atPath: place.socket))
         let messages = agent.output.split(separator: "\n").map { $0.split(separator: " ")[2] }
-        #expect(messages == ["restored", "ready", "write", "stopping", "stopped"])
+        #expect(messages == ["restored", "ready", "audit", "write", "stopping", "stopped"])
     }
 
     @Test("a second agent on the same state file is refused with a clear message, the first goes on")

@@ -53,7 +53,7 @@ public struct List<Item: Record>: Record {
                 "items", \.items, as: .answerList(of: .record), doc: "The items of this page; may be empty.")
             Field(
                 "next_page_token", \.nextPageToken, as: .prose,
-                doc: "page_token of the next page; absent on the last.")
+                doc: "page_token of the next page; absent on the last.", example: "3f0a7431")
         }
     }
 }

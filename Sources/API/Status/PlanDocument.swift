@@ -14,8 +14,12 @@ public struct PlanItem: Record {
 
     public static let schema = Schema<PlanItem>(summary: "One resource that would be touched.", .answer) {
         Field("path", \.path, as: .prose, doc: "Its path.", example: "/v1/bridges/br0")
-        Field("from", \.from, as: .object, doc: "What is written now; absent for one to be added.")
-        Field("to", \.to, as: .object, doc: "What would be written; absent for one to be removed.")
+        Field(
+            "from", \.from, as: .object, doc: "What is written now; absent for one to be added.",
+            example: ["vni": 7])
+        Field(
+            "to", \.to, as: .object, doc: "What would be written; absent for one to be removed.",
+            example: ["vni": 8])
     }
 }
 

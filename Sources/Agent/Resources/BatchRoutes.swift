@@ -43,17 +43,27 @@ extension Batch {
     }
 
     private static func resource(at path: String, _ pointer: JSONPointer) throws(Problem) -> ResourceID {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-        if parts.count >= 4, parts[0].isEmpty, parts[1] == "v1", parts[2] == Bridge.kind.plural {
-            if parts.count == 4 { return try ResourceID(Bridge.kind, [parts[3]]) }
-            let kinds = [API.Port.kind, Tunnel.kind, StaticMAC.kind]
-            if parts.count == 6, let kind = kinds.first(where: { $0.plural == parts[4] }) {
-                return try ResourceID(kind, [parts[3], parts[5]])
-            }
-        }
         let wanted = "the path of a bridge, port, tunnel or static MAC entry"
+        var detail = "wanted \(wanted), found \(path)"
+        do throws(Problem) {
+            if let id = try resource(at: path) { return id }
+        } catch {
+            detail = error.detail
+        }
         throw Problem(
-            .invalidResource, "\(pointer): wanted \(wanted), found \(path)",
+            .invalidResource, "\(pointer): \(detail)",
             errors: [FieldError(at: pointer, .invalidValue, wanted: wanted, found: path)])
+    }
+
+    /// Nil when no kind has such paths.
+    private static func resource(at path: String) throws(Problem) -> ResourceID? {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count >= 4, parts[0].isEmpty, parts[1] == "v1", parts[2] == Bridge.kind.plural else {
+            return nil
+        }
+        if parts.count == 4 { return try ResourceID(Bridge.kind, [parts[3]]) }
+        let kinds = [API.Port.kind, Tunnel.kind, StaticMAC.kind]
+        guard parts.count == 6, let kind = kinds.first(where: { $0.plural == parts[4] }) else { return nil }
+        return try ResourceID(kind, [parts[3], parts[5]])
     }
 }

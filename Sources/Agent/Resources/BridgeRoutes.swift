@@ -8,7 +8,8 @@ enum BridgeRoutes: Routes {
         .listBridges: { call, agent async throws(Problem) in
             let (page, state) = (try Page(call), call.query("state"))
             let (list, tag) = try await agent.core.bridges(page, state: state)
-            return .document(list.json, tag: tag)
+            // What is in a state changes without a write: such a list is tagged by its body.
+            return .document(list.json, tag: state == nil ? tag : nil)
         },
         .getBridge: { call, agent async throws(Problem) in try await show(call.resource(Bridge.kind), agent)
         },

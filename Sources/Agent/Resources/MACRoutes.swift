@@ -25,7 +25,12 @@ enum MACRoutes: Routes {
             guard case .mac(let owner, let mac) = try call.resource(StaticMAC.kind),
                 try await agent.core.isLearned(mac, of: owner)
             else { return try await WriteHandlers.delete(StaticMAC.kind)(call, agent) }
-            if try call.isDryRun() { return .document(DryRun(PlanDocument()).json) }
+            // Nobody wrote it, but it has a tag, and a DELETE of it holds to its preconditions all the same.
+            let isDryRun = try call.isDryRun()
+            let entry = try await agent.core.macEntry(mac, of: owner)
+            try Preconditions(call.request).check(
+                EntityTag(StaticMAC(port: entry.port).json), call.request.rawPath)
+            if isDryRun { return .document(DryRun(PlanDocument()).json) }
             _ = try await agent.core.forgetMAC(mac, of: owner)
             return .noContent
         },

@@ -9,7 +9,8 @@ enum PortRoutes: Routes {
             let (owner, page) = (try call.name(Bridge.kind), try Page(call))
             let (type, state) = (call.query("type"), call.query("state"))
             let (list, tag) = try await agent.core.ports(of: owner, page, type: type, state: state)
-            return .document(list.json, tag: tag)
+            // What is in a state changes without a write: such a list is tagged by its body.
+            return .document(list.json, tag: state == nil ? tag : nil)
         },
         .getPort: { call, agent async throws(Problem) in try await show(call.resource(API.Port.kind), agent)
         },

@@ -2,6 +2,7 @@
 
 internal import API
 internal import HTTP
+internal import Wire
 
 enum TunnelRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
@@ -10,7 +11,8 @@ enum TunnelRoutes: Routes {
             let filter = TunnelFilter(
                 remote: call.query("remote_ip"), vni: call.query("vni"), state: call.query("state"))
             let (list, tag) = try await agent.core.tunnels(of: owner, page, filter)
-            return .document(list.json, tag: tag)
+            // What is in a state changes without a write: such a list is tagged by its body.
+            return .document(list.json, tag: filter.state == nil ? tag : nil)
         },
         .getTunnel: { call, agent async throws(Problem) in try await show(call.resource(Tunnel.kind), agent)
         },
@@ -35,7 +37,9 @@ struct TunnelFilter: Sendable {
 
     func admits(_ tunnel: Tunnel, _ vni: TunnelVNI) -> Bool {
         let text = if case .fixed(let number) = vni { "\(number.rawValue)" } else { "flow" }
-        return (remote.map { $0 == "\(tunnel.remoteIP)" } ?? true) && (self.vni.map { $0 == text } ?? true)
+        // Whatever the spelling of the address.
+        let hasRemote = remote.map { IPAddress($0) == tunnel.remoteIP } ?? true
+        return hasRemote && (self.vni.map { $0 == text } ?? true)
     }
 }
 

@@ -30,6 +30,8 @@ enum Contract {
             #expect(
                 answer.header("Content-Type") == declared.flatMap(mediaType), what, sourceLocation: location)
             #expect(answer.text.isEmpty || answer.text.hasSuffix("\n"), what, sourceLocation: location)
+        } else if answer.status == 304 {
+            #expect(answer.text.isEmpty && answer.header("ETag") != nil, what, sourceLocation: location)
         } else {
             checkProblem(request, answer, operation, what, location)
         }
@@ -38,7 +40,7 @@ enum Contract {
     private static func mediaType(_ answer: API.Operation.Answer) -> String? {
         switch answer.body {
         case .empty: nil
-        case .json, .anyJSON: "application/json"
+        case .json, .either, .jsonOrText, .anyJSON: "application/json"
         case .text(let type): type
         }
     }
