@@ -74,7 +74,7 @@ final class RunningAgent {
         while try await status("GET", "/readyz") != 200 {
             let elapsed = ContinuousClock.now - startedAt
             try #require(
-                process.isRunning && elapsed < .seconds(10), "not ready: \(output)", sourceLocation: location)
+                process.isRunning && elapsed < .seconds(60), "not ready: \(output)", sourceLocation: location)
             try await Task.sleep(for: .milliseconds(2))
         }
         return ContinuousClock.now - startedAt
