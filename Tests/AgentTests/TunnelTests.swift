@@ -169,6 +169,12 @@ extension OnTheHost {
                 #expect(
                     answer.detail == "the route to remote_ip \(net(13)).7 leads back into bridge \(name)")
                 #expect(try await agent.state() == before)
+                let good = #"{"remote_ip":"192.0.2.77","dst_port":\#(udp(19))}"#
+                #expect(await agent.put("\(bridge)/tunnels/t1", good).status == 201)
+                let beforeChange = try await agent.state()
+                #expect(await agent.put("\(bridge)/tunnels/t1", body).status == 409)
+                #expect(try await agent.state() == beforeChange)
+                #expect(await agent.delete("\(bridge)/tunnels/t1").status == 204)
                 #expect(await agent.put(bridge).status == 200)
                 #expect(await agent.put("\(bridge)/tunnels/t0", body).status == 201)
                 // Written the other way round it stands, held still.

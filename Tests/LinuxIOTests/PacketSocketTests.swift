@@ -31,6 +31,29 @@ struct PacketSocketTests {
         #expect(pair.left.receive(seconds: 0.1) == nil)
     }
 
+    @Test("what the host itself sends by an attached interface is not taken in")
+    func hostTraffic() throws {
+        let pair = try Pair()
+        let host = try RawSocket("v0", in: pair.namespace)
+        let frame = testFrame(from: "02:00:00:00:00:01", to: "02:00:00:00:00:99")
+        host.send(frame)
+        #expect(pair.right.receive()?.bytes == frame)
+        #expect(pair.left.receive(seconds: 0.1) == nil)
+    }
+
+    @Test("an attached interface takes frames to anybody for as long as it is attached")
+    func promiscuous() throws {
+        let namespace = TestNamespace()
+        namespace.addPair()
+        let isPromiscuous = "test $(($(cat /sys/class/net/v0/flags) & 0x100)) -ne 0"
+        do {
+            let socket = try RawSocket("v0", in: namespace)
+            namespace.inside(isPromiscuous)
+            withExtendedLifetime(socket) {}
+        }
+        namespace.inside("for i in 1 2 3 4 5; do \(isPromiscuous) || exit 0; sleep 0.1; done; exit 1")
+    }
+
     @Test(
         "VLAN tags that the kernel took off are put back, outer and inner",
         arguments: [

@@ -79,6 +79,15 @@ struct TAPDeviceTests {
         #expect(try hasNoStrays())
     }
 
+    @Test("a TAP that somebody else keeps is not taken over, though nobody holds it at the moment")
+    func somebodyElses() throws {
+        let namespace = TestNamespace()
+        namespace.inside("ip tuntap add dev theirs mode tap vnet_hdr")
+        let result = try namespace.here { clx_tap_open("theirs", 0) }
+        #expect(result == -EBUSY)
+        namespace.inside("ip link show theirs > /dev/null")
+    }
+
     @Test("a namespace that is not there is ENOENT, and nothing is left")
     func missingNamespace() throws {
         var settings = InterfaceSettings.test()

@@ -118,7 +118,9 @@ struct TestAgent: Sendable {
             state.bridges.append("\(name) \(bridge["spec"] ?? nil) \(bridge["status"]?["error"] ?? nil)")
             for kind in ["ports", "tunnels"] {
                 for item in await get("/v1/bridges/\(name)/\(kind)").items {
-                    state.members.append("\(item["name"] ?? nil) \(item["spec"] ?? nil)")
+                    // Counters change by themselves.
+                    let status = ["error", "mtu", "path_mtu", "local_ip"].map { item["status"]?[$0] ?? nil }
+                    state.members.append("\(item["name"] ?? nil) \(item["spec"] ?? nil) \(status)")
                 }
             }
             let entries = await get("/v1/bridges/\(name)/macs").items
