@@ -6,8 +6,6 @@ import JSON
 
 /// Never a value: only its schema is used.
 struct MergePatch<R: Resource>: Record {
-    init() {}
-
     static var schemaName: String { "\(R.schemaName)Patch" }
     static var schema: Schema<Self> { Schema(summary: "Some fields of a \(R.kind.singular) (RFC 7396).") {} }
 
