@@ -40,11 +40,12 @@ lint: packages
 format:
 	swift format format --in-place --parallel --recursive Package.swift Sources Tests
 
-# The HTTP suites measure deadlines of tenths of a second: they get the machine to themselves.
+# Some suites measure deadlines of tenths of a second: they get the machine to themselves.
+TIMED := HTTPTests|EventLogTests|EventStreamTests|viaductTests
 unit: packages tools
 	swift build --build-tests
-	$(WITH_TOOLS) swift test --skip-build --parallel --skip HTTPTests
-	$(WITH_TOOLS) swift test --skip-build --parallel --filter HTTPTests
+	$(WITH_TOOLS) swift test --skip-build --parallel --skip '$(TIMED)'
+	$(WITH_TOOLS) swift test --skip-build --parallel --filter '$(TIMED)'
 
 # The packet path in the object file: no reference counting, no allocation, no locks.
 .PHONY: hotpath
