@@ -41,7 +41,7 @@ format:
 	swift format format --in-place --parallel --recursive Package.swift Sources Tests
 
 # Some suites measure deadlines of tenths of a second: they get the machine to themselves.
-TIMED := HTTPTests|EventLogTests|EventStreamTests|viaductTests
+TIMED := HTTPTests|EventLogTests|EventStreamTests
 unit: packages tools
 	swift build --build-tests
 	$(WITH_TOOLS) swift test --skip-build --parallel --skip '$(TIMED)'
