@@ -104,17 +104,3 @@ extension EventPage {
             problems: Operation.serviceProblems)
     ]
 }
-
-extension Codec where Value == JSONObject {
-    /// An object of no declared shape.
-    static var anyObject: Codec {
-        Codec(
-            wanted: "an object", jsonSchema: ["type": "object"],
-            decode: { value, pointer, findings in
-                if case .object(let object) = value { return object }
-                findings.add(.wrongType, at: pointer, wanted: "an object", found: value)
-                return nil
-            },
-            encode: { .object($0) })
-    }
-}
