@@ -42,20 +42,22 @@ public struct Agent: Service {
         let seed = try Agent.seed(in: store)
         let executor = ControlExecutor(label: "viaduct.control")
         let bell = Doorbell()
+        let offload = settings.offload == .auto ? OffloadProbe.run() : .off
         let worker = try Worker(
             events: WorkerEvents(
-                portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }))
+                portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }),
+            offload: offload)
         let ports = settings.sourcePorts.ports
         let host = Host(
             worker: worker, macSeed: seed,
             sourcePorts: UInt16(ports.lowerBound)...UInt16(ports.upperBound),
-            strictVXLAN: settings.strictVXLAN)
+            strictVXLAN: settings.strictVXLAN, offload: offload)
         let heartbeat = Heartbeat()
         let core = AgentCore(
             executor: executor, store: store, worker: worker, host: host, heartbeat: heartbeat, log: log)
         let health = HealthChecks(worker: worker, heartbeat: heartbeat)
         // Listening comes first: an agent that cannot have its address must not touch the host.
-        let api = AgentAPI(core: core, health: health, version: Agent.describe(), log: log)
+        let api = AgentAPI(core: core, health: health, version: Agent.describe(offload), log: log)
         let server = try HTTPServer(
             endpoints: endpoints, limits: Agent.limits, renderFailure: AgentAPI.render,
             onLog: { [log] line in log.notice("http", metadata: ["detail": "\(line)"]) },
@@ -76,7 +78,12 @@ public struct Agent: Service {
             }
         }
         health.restored()
-        log.info("ready", metadata: ["listening": "\(server.boundAddresses.joined(separator: " "))"])
+        log.info(
+            "ready",
+            metadata: [
+                "listening": "\(server.boundAddresses.joined(separator: " "))",
+                "offload": "\(offload.names.joined(separator: " "))",
+            ])
         onReady(server.boundAddresses)
         await serve(core)
         health.stopping()
@@ -118,10 +125,10 @@ public struct Agent: Service {
         return seed
     }
 
-    private static func describe() -> Version {
+    private static func describe(_ offload: OffloadFeatures) -> Version {
         Version(
             version: version, swift: swiftVersion, kernel: Kernel.release,
-            features: ["underlay_socket", "tap_vnet_header", "checksum_offload"])
+            features: ["underlay_socket", "tap_vnet_header"] + offload.names)
     }
 
     private static var swiftVersion: String {

@@ -30,6 +30,8 @@ final class Host {
     let macSeed: UInt64
     let sourcePorts: ClosedRange<UInt16>
     let strictVXLAN: Bool
+    /// What TAPs and listeners are opened with.
+    let offload: OffloadFeatures
     private let worker: Worker
     private var numbers = NumberPool(first: 0)
     private var lastIdentity: UInt64 = 0
@@ -41,11 +43,15 @@ final class Host {
     private var freedPlaces: [Place] = []
     private var closedListeners: [RunningListener] = []
 
-    init(worker: Worker, macSeed: UInt64, sourcePorts: ClosedRange<UInt16>, strictVXLAN: Bool) {
+    init(
+        worker: Worker, macSeed: UInt64, sourcePorts: ClosedRange<UInt16>, strictVXLAN: Bool,
+        offload: OffloadFeatures = .all
+    ) {
         self.worker = worker
         self.macSeed = macSeed
         self.sourcePorts = sourcePorts
         self.strictVXLAN = strictVXLAN
+        self.offload = offload
     }
 
     deinit { absent.deallocate() }

@@ -194,7 +194,8 @@ extension Host {
         let key = RunningListener.Key(tunnel)
         if listeners[key] == nil {
             do throws(LinuxError) {
-                listeners[key] = try RunningListener(key, identity: newIdentity())
+                listeners[key] = try RunningListener(
+                    key, identity: newIdentity(), trains: offload.udpTrains)
             } catch {
                 throw Problem.listening(tunnel.dstPort, error)
             }

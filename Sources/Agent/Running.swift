@@ -154,8 +154,8 @@ final class RunningListener {
     let counters = Datapath.Counters.allocate()
     let identity: UInt64
 
-    init(_ key: Key, identity: UInt64) throws(LinuxError) {
-        socket = try UDPListener(port: key.port, isIPv4: key.isIPv4)
+    init(_ key: Key, identity: UInt64, trains: Bool) throws(LinuxError) {
+        socket = try UDPListener(port: key.port, isIPv4: key.isIPv4, trains: trains)
         self.identity = identity
     }
 

@@ -70,6 +70,11 @@ int clx_netlink_open(uint32_t groups)
     return fd;
 }
 
+int clx_leave_network_namespace(void)
+{
+    return unshare(CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
 int clx_enter_network_namespace(int fd) { return result(setns(fd, CLONE_NEWNET)); }
 
 int clx_name_thread(const char *name) { return -pthread_setname_np(pthread_self(), name); }

@@ -41,6 +41,11 @@ int clx_tap_open(const char *name, unsigned offloads)
     return fd;
 }
 
+int clx_tap_set_offloads(int fd, unsigned offloads)
+{
+    return ioctl(fd, TUNSETOFFLOAD, offloads) < 0 ? -errno : 0;
+}
+
 int clx_tap_name(int fd, char name[16])
 {
     struct ifreq request;

@@ -16,6 +16,10 @@
 #endif
 #define CLX_IP_PMTUDISC_DO 2
 #define CLX_IP_PMTUDISC_INTERFACE 4
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#define UDP_GRO 104
+#endif
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55
 #endif
@@ -81,6 +85,8 @@ static int configure(int fd, int family, unsigned flags)
         /* Whatever the host's default: a datagram that says nothing else leaves with 64. */
         result = family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 64)
                                     : set_option(fd, IPPROTO_IP, IP_TTL, 64);
+    if (!result && flags & CLX_UDP_TRAINS)
+        result = set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
     if (result)
         return result;
     if (family == AF_INET6) {
@@ -182,7 +188,7 @@ int clx_route_mtu(const struct clx_endpoint *remote, const struct clx_endpoint *
 }
 
 #define MAX_BATCH 64
-#define CONTROL_BYTES (CMSG_SPACE(sizeof(struct in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int)))
+#define CONTROL_BYTES (CMSG_SPACE(sizeof(struct in6_pktinfo)) + 3 * CMSG_SPACE(sizeof(int)))
 
 union control {
     struct cmsghdr align;
@@ -192,6 +198,7 @@ union control {
 static void read_control(struct clx_datagram *datagram, struct msghdr *message)
 {
     datagram->tos = 0;
+    datagram->segment = 0;
     datagram->destination.family = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
@@ -200,6 +207,10 @@ static void read_control(struct clx_datagram *datagram, struct msghdr *message)
             int value;
             memcpy(&value, CMSG_DATA(c), sizeof value);
             datagram->tos = (uint32_t)value & 0xff;
+        } else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+            int value;
+            memcpy(&value, CMSG_DATA(c), sizeof value);
+            datagram->segment = (uint32_t)value;
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof info);
@@ -277,6 +288,10 @@ static void write_control(struct msghdr *header, const struct clx_message *messa
         memcpy(&info.ipi6_addr, message->source.address, 16);
         put_control(header, &used, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
     }
+    if (message->segment) {
+        uint16_t segment = (uint16_t)message->segment;
+        put_control(header, &used, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof segment);
+    }
     header->msg_controllen = used;
     if (!used)
         header->msg_control = NULL;
@@ -295,7 +310,7 @@ int clx_udp_send(int fd, const struct clx_message *messages, unsigned count)
         header->msg_name = &destinations[i];
         header->msg_namelen = fill(&destinations[i], &messages[i].destination);
         header->msg_iov = (struct iovec *)messages[i].parts;
-        header->msg_iovlen = 2;
+        header->msg_iovlen = messages[i].part_count;
         header->msg_control = &control[i];
         write_control(header, &messages[i]);
     }

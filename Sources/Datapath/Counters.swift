@@ -54,25 +54,27 @@ public struct Counters: BitwiseCopyable, @unchecked Sendable {
     }
 
     @inlinable
-    public func received(byteCount: Int) {
-        add(.rxPackets)
+    public func received(_ count: Int = 1, byteCount: Int) {
+        add(.rxPackets, count)
         add(.rxBytes, byteCount)
     }
 
     @inlinable
-    public func transmitted(byteCount: Int) {
-        add(.txPackets)
+    public func transmitted(_ count: Int = 1, byteCount: Int) {
+        add(.txPackets, count)
         add(.txBytes, byteCount)
     }
 
-    /// A frame that came in here went nowhere.
+    /// A frame (or each of `count`) that came in here went nowhere.
     @inlinable
-    public func dropReceived(_ reason: DropReason) { bump(7 &+ Int(reason.rawValue), by: 1) }
+    public func dropReceived(_ reason: DropReason, _ count: Int = 1) {
+        bump(7 &+ Int(reason.rawValue), by: UInt64(truncatingIfNeeded: count))
+    }
 
-    /// A copy that was to leave here did not.
+    /// A copy (or each of `count`) that was to leave here did not.
     @inlinable
-    public func dropTransmit(_ reason: DropReason) {
-        bump(7 &+ DropReason.count &+ Int(reason.rawValue), by: 1)
+    public func dropTransmit(_ reason: DropReason, _ count: Int = 1) {
+        bump(7 &+ DropReason.count &+ Int(reason.rawValue), by: UInt64(truncatingIfNeeded: count))
     }
 
     // MARK: Reading, from any thread

@@ -3,12 +3,14 @@
 
 public import Wire
 
-/// One received datagram.
+/// One received datagram, or a train of them: equal in source, destination and TOS (Linux UDP_GRO).
 @frozen
 public struct Datagram: BitwiseCopyable {
-    /// The UDP payload.
+    /// The UDP payload, or the payloads of a train one behind the other.
     public var base: UnsafeMutableRawPointer
     public var byteCount: Int
+    /// Bytes of each datagram of a train, the last may have fewer; 0 when it came alone.
+    public var segmentByteCount: Int
     public var isTruncated: Bool
     public var typeOfService: UInt8
     public var source: PackedAddress
@@ -17,11 +19,12 @@ public struct Datagram: BitwiseCopyable {
 
     @inlinable
     public init(
-        base: UnsafeMutableRawPointer, byteCount: Int, isTruncated: Bool = false, typeOfService: UInt8 = 0,
-        source: PackedAddress, destination: PackedAddress = .none
+        base: UnsafeMutableRawPointer, byteCount: Int, segmentByteCount: Int = 0, isTruncated: Bool = false,
+        typeOfService: UInt8 = 0, source: PackedAddress, destination: PackedAddress = .none
     ) {
         self.base = base
         self.byteCount = byteCount
+        self.segmentByteCount = segmentByteCount
         self.isTruncated = isTruncated
         self.typeOfService = typeOfService
         self.source = source
@@ -87,21 +90,8 @@ public func recoverOffload(_ frame: inout Superframe, _ shape: FrameShape, mtu: 
     let base = UnsafeRawPointer(frame.base)
     let start = Int(shape.transportOffset)
     let offset = shape.transport.checksumOffset
-    let networkBase = base + Int(shape.networkOffset)
-    let available = frame.byteCount &- Int(shape.networkOffset)
-    var length = 0
-    var pseudo: UInt64 = 0
-    if shape.network == .ipv4, let ip = IPv4View(checking: networkBase, count: available) {
-        length = ip.totalLength &- ip.headerByteCount
-        pseudo = Checksum.pseudoHeader(
-            source: ip.source, destination: ip.destination, protocol: shape.upperProtocol, length: length)
-    } else if let ip = IPv6View(checking: networkBase, count: available) {
-        length = ip.payloadLength &- (start &- Int(shape.networkOffset) &- IPv6View.byteCount)
-        pseudo = Checksum.pseudoHeader(
-            source: ip.source, destination: ip.destination, protocol: shape.upperProtocol, length: length)
-    } else {
-        return
-    }
+    let length = shape.networkByteCount(base) &- (start &- Int(shape.networkOffset))
+    let pseudo = shape.pseudoHeaderSum(base, length: length)
     guard start &+ length <= frame.byteCount, offset &+ 2 <= length else { return }
     let field = UInt16(bigEndian: (base + start + offset).loadUnaligned(as: UInt16.self))
     guard field != 0 || shape.transport == .tcp, field == Checksum.fold(pseudo) else { return }

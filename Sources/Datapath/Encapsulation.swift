@@ -50,6 +50,15 @@ public enum ECN {
     }
 }
 
+extension ECN {
+    /// Whether decapsulation writes another field than the inner one (both as traffic classes).
+    @inlinable
+    static func changes(_ outer: UInt8, _ inner: UInt8) -> Bool {
+        guard let ecn = decapsulated(outer: outer, inner: inner) else { return true }
+        return ecn != inner & 3
+    }
+}
+
 /// Applies the outer ECN field to the IP packet inside, keeping its header checksum right. False: drop it.
 @_noLocks
 @inlinable

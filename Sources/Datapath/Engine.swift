@@ -11,7 +11,7 @@ public import Wire
 /// Where copies go. Implementations account for every copy: `transmitted` or `dropTransmit` on the port's
 /// counters, at once or when the batch is flushed. Memory passed in stays valid until then.
 public protocol EngineOutput: ~Copyable {
-    /// Writes a frame, with its metadata, to a TAP or packet socket.
+    /// Writes a frame, with its metadata and its train's payload, to a TAP or packet socket.
     mutating func write(_ frame: Superframe, to port: PortEntry)
     /// Scratch memory for headers, valid until the batch is flushed.
     mutating func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer
@@ -26,11 +26,14 @@ public struct Engine: ~Copyable {
     public private(set) var program: Program
     @usableFromInline var view: ProgramView
     @usableFromInline var errors: ErrorBudget
+    /// What may be put together before it is handed to a local port.
+    @usableFromInline let coalesces: Coalescing
 
-    public init(_ program: Program = .empty) {
+    public init(_ program: Program = .empty, coalescing: Coalescing = .all) {
         self.program = program
         view = program.view
         errors = ErrorBudget()
+        coalesces = coalescing
     }
 
     /// Takes over a new configuration. Called between breaths; the caller has brought the tables along.
@@ -59,33 +62,6 @@ public struct Engine: ~Copyable {
         dispatch(frame, nil, ingress, nowMilliseconds, &output)
     }
 
-    /// Takes in one datagram that came to a listener and forwards the frame inside.
-    @inlinable
-    public mutating func receive<Output: EngineOutput & ~Copyable>(
-        _ datagram: Datagram, listener: UInt32, nowMilliseconds: UInt64, to output: inout Output
-    ) {
-        let counters = view.listeners[Int(listener)].counters
-        counters.received(byteCount: datagram.byteCount)
-        let arrival = admit(datagram, listener: listener, view)
-        guard arrival.isAccepted else {
-            counters.dropReceived(arrival.reason)
-            return
-        }
-        counters.add(.rxForwarded)
-        counters.add(.rxCopies)
-        let port = view.ports[Int(arrival.port)]
-        var frame = Superframe(
-            base: datagram.base + VXLANView.byteCount, byteCount: datagram.byteCount &- VXLANView.byteCount)
-        port.counters.received(byteCount: frame.byteCount)
-        let shape = FrameShape(frame)
-        guard applyOuterECN(datagram.typeOfService, to: frame, shape) else {
-            port.counters.dropReceived(.congestionNotECN)
-            return
-        }
-        recoverOffload(&frame, shape, mtu: Engine.room(port, shape))
-        dispatch(frame, shape, arrival.port, nowMilliseconds, &output)
-    }
-
     @inlinable
     mutating func dispatch<Output: EngineOutput & ~Copyable>(
         _ original: Superframe, _ parsed: FrameShape?, _ ingress: UInt32, _ now: UInt64,
@@ -96,7 +72,7 @@ public struct Engine: ~Copyable {
         let seconds = UInt32(truncatingIfNeeded: now / 1000)
         let verdict = decide(frame, ingress: ingress, view, nowSeconds: seconds)
         if verdict.action == .drop {
-            port.counters.dropReceived(verdict.reason)
+            port.counters.dropReceived(verdict.reason, frame.frameCount)
             return
         }
         let shape = parsed ?? FrameShape(frame)
@@ -113,11 +89,11 @@ public struct Engine: ~Copyable {
                 deliver(&frame, shape, view.flood[position], &delivery, &output)
             }
             if delivery.copies == 0 {
-                port.counters.dropReceived(.noDestination)
+                port.counters.dropReceived(.noDestination, frame.frameCount)
                 return
             }
         }
-        port.counters.add(.rxForwarded)
+        port.counters.add(.rxForwarded, frame.frameCount)
         port.counters.add(.rxCopies, delivery.copies)
     }
 
@@ -160,13 +136,13 @@ public struct Engine: ~Copyable {
         let size = plan?.networkByteCount ?? frame.byteCount &- Int(shape.networkOffset)
         let room = Engine.room(port, shape)
         if size > room {
-            delivery.copies &+= 1
-            port.counters.dropTransmit(.mtuExceeded)
+            delivery.copies &+= frame.frameCount
+            port.counters.dropTransmit(.mtuExceeded, frame.frameCount)
             answerTooBig(frame, shape, room, &delivery, &output)
             return
         }
         if !port.isTunnel {
-            delivery.copies &+= 1
+            delivery.copies &+= frame.frameCount
             output.write(frame, to: port)
             return
         }
@@ -218,7 +194,7 @@ public struct Engine: ~Copyable {
     ) {
         guard !delivery.wasAnswered else { return }
         let memory = output.reserve(TooBig.maximumByteCount)
-        let count = TooBig.answer(to: frame, shape, mtu: mtu, into: memory)
+        let count = TooBig.answer(to: frame.first, shape, mtu: mtu, into: memory)
         guard count > 0, errors.take(nowMilliseconds: delivery.now) else { return }
         delivery.wasAnswered = true
         let port = view.ports[Int(delivery.ingress)]

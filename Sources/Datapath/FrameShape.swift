@@ -61,6 +61,38 @@ public struct FrameShape: BitwiseCopyable {
 
     @inlinable public var isIP: Bool { @_noLocks get { network == .ipv4 || network == .ipv6 } }
 
+    /// IPv4 without options, or IPv6 without extension headers, right before the L4 header.
+    @inlinable var hasPlainNetworkHeader: Bool {
+        @_noLocks get {
+            let headers = Int(transportOffset) &- Int(networkOffset)
+            return network == .ipv4 && headers == IPv4View.byteCount
+                || network == .ipv6 && headers == IPv6View.byteCount
+        }
+    }
+
+    /// What the IP header says the packet's length is, bytes; for a frame of this shape.
+    @_noLocks
+    @inlinable
+    func networkByteCount(_ frame: UnsafeRawPointer) -> Int {
+        let ip = frame + Int(networkOffset)
+        return network == .ipv4
+            ? Int(ip.bigEndian16(at: 2)) : IPv6View.byteCount &+ Int(ip.bigEndian16(at: 4))
+    }
+
+    /// The unfolded sum of the pseudo-header of `length` bytes of L4, for a frame of this shape.
+    @_noLocks
+    @inlinable
+    func pseudoHeaderSum(_ frame: UnsafeRawPointer, length: Int) -> UInt64 {
+        let ip = frame + Int(networkOffset)
+        return network == .ipv4
+            ? Checksum.pseudoHeader(
+                source: IPv4Address(loading: ip + 12), destination: IPv4Address(loading: ip + 16),
+                protocol: upperProtocol, length: length)
+            : Checksum.pseudoHeader(
+                source: IPv6Address(loading: ip + 8), destination: IPv6Address(loading: ip + 24),
+                protocol: upperProtocol, length: length)
+    }
+
     /// Up to two VLAN tags are looked through.
     @inlinable static var maximumTags: Int { 2 }
 

@@ -25,6 +25,7 @@ public struct Offload: BitwiseCopyable, Sendable, Equatable {
     /// Where the checksum field is, bytes from `checksumStart`.
     public var checksumOffset: UInt16
 
+    @_noLocks
     @inlinable
     public init(
         segmentation: Segmentation = .none, hasCongestionFlag: Bool = false, needsChecksum: Bool = false,
@@ -39,10 +40,38 @@ public struct Offload: BitwiseCopyable, Sendable, Equatable {
     }
 
     /// A frame that is complete as it stands.
-    @inlinable public static var none: Offload { Offload() }
+    @inlinable public static var none: Offload { @_noLocks get { Offload() } }
 }
 
-/// One frame in a receive buffer.
+/// The payload of a superframe put together from frames that came one behind the other: it stays where it was
+/// received, at equal distances, and is gathered when written.
+@frozen
+public struct Train: BitwiseCopyable {
+    /// Frames it is made of; 0 for a superframe whose bytes are all at its `base`.
+    public var frameCount: Int
+    /// Bytes of all those frames as they came, headers included.
+    public var receivedByteCount: Int
+    /// Payload of the first; the others follow every `strideByteCount`.
+    public var payload: UnsafeMutableRawPointer
+    public var strideByteCount: Int
+    /// Ethernet to L4, at the superframe's `base`.
+    public var headerByteCount: Int
+
+    @_noLocks
+    @inlinable
+    init(
+        frameCount: Int, receivedByteCount: Int, payload: UnsafeMutableRawPointer, strideByteCount: Int,
+        headerByteCount: Int
+    ) {
+        self.frameCount = frameCount
+        self.receivedByteCount = receivedByteCount
+        self.payload = payload
+        self.strideByteCount = strideByteCount
+        self.headerByteCount = headerByteCount
+    }
+}
+
+/// One frame, in a receive buffer.
 @frozen
 public struct Superframe: BitwiseCopyable {
     /// First byte of the destination MAC.
@@ -50,18 +79,42 @@ public struct Superframe: BitwiseCopyable {
     /// Bytes from `base` to the end of the payload; no FCS.
     public var byteCount: Int
     public var offload: Offload
+    /// Where the payload is when it does not follow the headers.
+    public var train: Train
 
+    @_noLocks
     @inlinable
     public init(base: UnsafeMutableRawPointer, byteCount: Int, offload: Offload = .none) {
         self.base = base
         self.byteCount = byteCount
         self.offload = offload
+        train = Train(
+            frameCount: 0, receivedByteCount: 0, payload: base, strideByteCount: 0, headerByteCount: 0)
+    }
+
+    @inlinable public var isTrain: Bool { @_noLocks get { train.frameCount > 0 } }
+    /// What it counts for: the frames of a train, else one.
+    @inlinable public var frameCount: Int { @_noLocks get { isTrain ? train.frameCount : 1 } }
+    /// Bytes it counts for.
+    @inlinable public var accountedByteCount: Int {
+        @_noLocks get { isTrain ? train.receivedByteCount : byteCount }
+    }
+
+    /// The first frame of a train, as it came; else the frame itself.
+    @inlinable public var first: Superframe {
+        @_noLocks get {
+            guard isTrain else { return self }
+            return Superframe(
+                base: train.payload - train.headerByteCount,
+                byteCount: train.headerByteCount &+ Int(offload.segmentByteCount))
+        }
     }
 
     /// Largest frame any port or peer can hand over: a 64 KiB IP packet, Ethernet and two tags.
     @inlinable public static var maximumByteCount: Int { 65_536 + 22 }
 
     /// Adds the missing part of a partial checksum in place. False when the metadata points outside the frame.
+    /// Not for trains: they go to local ports only, which take a partial checksum.
     @_noLocks
     @inlinable
     public mutating func completeChecksum() -> Bool {

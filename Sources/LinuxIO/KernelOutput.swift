@@ -10,22 +10,14 @@ internal import Wire
 
 /// Used by the worker's thread alone.
 struct KernelOutput: EngineOutput, ~Copyable {
-    /// Datagrams per sendmmsg.
-    static let queueCapacity = 64
     /// Header memory per batch: 32 superframes of 45 segments with 128 bytes of headers, and change.
     static let arenaByteCount = 256 << 10
     static let socketCount = SenderKind.count * SenderPool.socketCount
-
-    /// A datagram's account.
-    struct Account: BitwiseCopyable {
-        var counters: Counters
-        var byteCount: Int
-    }
+    /// A frame as the kernel takes it: virtio-net header, headers, and the payload of a train's frames.
+    static let partCapacity = 2 + 64
 
     var senders: SenderSockets
-    private let messages: UnsafeMutablePointer<clx_message>
-    private let accounts: UnsafeMutablePointer<Account>
-    private let lengths: UnsafeMutablePointer<Int>
+    private let queues: UnsafeMutablePointer<SendQueue>
     /// Sockets with something queued, in order of first use.
     private let busy: UnsafeMutablePointer<Int>
     private var busyCount = 0
@@ -33,25 +25,33 @@ struct KernelOutput: EngineOutput, ~Copyable {
     private let arenas: UnsafeMutableRawPointer
     private var arena = 0
     private var arenaUsed = 0
+    private let parts: UnsafeMutablePointer<iovec>
+    /// Whether datagrams are packed for the kernel to cut.
+    private let packs: Bool
+    private var plainRoutes = PlainRoutes()
     /// Set when the kernel said a datagram exceeds the path MTU: the control plane must look again.
     private(set) var sawPathMTUChange = false
+    /// Payload bytes queued since the last flush.
+    private(set) var queuedByteCount = 0
+    /// Monotonic; set by the loop before each batch.
+    var nowMilliseconds: UInt64 = 0
 
-    init(senders: SenderSockets) {
+    init(senders: SenderSockets, packs: Bool = true) {
         self.senders = senders
-        messages = .allocate(capacity: KernelOutput.socketCount * KernelOutput.queueCapacity)
-        accounts = .allocate(capacity: KernelOutput.socketCount * KernelOutput.queueCapacity)
-        lengths = .allocate(capacity: KernelOutput.socketCount)
-        lengths.initialize(repeating: 0, count: KernelOutput.socketCount)
+        self.packs = packs
+        queues = .allocate(capacity: KernelOutput.socketCount)
+        for index in 0..<KernelOutput.socketCount { (queues + index).initialize(to: SendQueue()) }
         busy = .allocate(capacity: KernelOutput.socketCount)
         arenas = .allocate(byteCount: 2 * KernelOutput.arenaByteCount, alignment: 64)
+        parts = .allocate(capacity: KernelOutput.partCapacity)
     }
 
     deinit {
-        messages.deallocate()
-        accounts.deallocate()
-        lengths.deallocate()
+        queues.deinitialize(count: KernelOutput.socketCount)
+        queues.deallocate()
         busy.deallocate()
         arenas.deallocate()
+        parts.deallocate()
     }
 
     mutating func takePathMTUChange() -> Bool {
@@ -62,18 +62,57 @@ struct KernelOutput: EngineOutput, ~Copyable {
     // MARK: Local ports
 
     mutating func write(_ frame: Superframe, to port: PortEntry) {
-        var header = clx_vnet_header(frame)
-        let written = withUnsafeMutableBytes(of: &header) { header in
-            withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { parts in
-                parts[0] = iovec(iov_base: header.baseAddress, iov_len: header.count)
-                parts[1] = iovec(iov_base: frame.base, iov_len: frame.byteCount)
-                return writev(port.descriptor, parts.baseAddress, 2)
-            }
-        }
-        if written >= 0 {
-            port.counters.transmitted(byteCount: frame.byteCount)
+        let code = hand(frame, to: port.descriptor)
+        if code == 0 {
+            port.counters.transmitted(frame.frameCount, byteCount: frame.accountedByteCount)
+        } else if code == EINVAL, frame.isTrain {
+            writeEach(frame, to: port)
         } else {
-            port.counters.dropTransmit(KernelOutput.localReason(errno))
+            port.counters.dropTransmit(KernelOutput.localReason(code), frame.frameCount)
+        }
+    }
+
+    /// Kernels have had bugs that refuse superframes they should take (Linux 6.6.44, 6.10.3): a train's frames
+    /// are still there as they came.
+    private func writeEach(_ frame: Superframe, to port: PortEntry) {
+        var one = frame.first
+        for index in 0..<frame.frameCount {
+            if index + 1 == frame.frameCount {
+                let before = index * (one.byteCount - frame.train.headerByteCount)
+                one.byteCount = frame.byteCount - before
+            }
+            let code = hand(one, to: port.descriptor)
+            if code == 0 {
+                port.counters.transmitted(byteCount: one.byteCount)
+            } else {
+                port.counters.dropTransmit(KernelOutput.localReason(code))
+            }
+            one.base += frame.train.strideByteCount
+        }
+    }
+
+    /// 0, or errno.
+    private func hand(_ frame: Superframe, to descriptor: Int32) -> Int32 {
+        var header = clx_vnet_header(frame)
+        return withUnsafeMutableBytes(of: &header) { header in
+            parts[0] = iovec(iov_base: header.baseAddress, iov_len: header.count)
+            var count = 2
+            if frame.isTrain {
+                let train = frame.train
+                parts[1] = iovec(iov_base: frame.base, iov_len: train.headerByteCount)
+                var payload = train.payload
+                var left = frame.byteCount - train.headerByteCount
+                let segment = Int(frame.offload.segmentByteCount)
+                while left > 0, count < KernelOutput.partCapacity {
+                    parts[count] = iovec(iov_base: payload, iov_len: min(segment, left))
+                    payload += train.strideByteCount
+                    left -= segment
+                    count += 1
+                }
+            } else {
+                parts[1] = iovec(iov_base: frame.base, iov_len: frame.byteCount)
+            }
+            return writev(descriptor, parts, Int32(count)) < 0 ? errno : 0
         }
     }
 
@@ -108,21 +147,13 @@ struct KernelOutput: EngineOutput, ~Copyable {
             port.counters.dropTransmit(.tunnelDown)
             return
         }
-        if lengths[socket] == KernelOutput.queueCapacity { flush(socket) }
-        if lengths[socket] == 0 { noteBusy(socket) }
-        let slot = socket * KernelOutput.queueCapacity + lengths[socket]
-        lengths[socket] += 1
-        accounts[slot] = Account(
-            counters: port.counters, byteCount: header.count + payload.count - VXLANView.byteCount)
-        var message = clx_message()
-        message.parts.0 = iovec(iov_base: header.baseAddress, iov_len: header.count)
-        message.parts.1 = iovec(iov_base: payload.baseAddress, iov_len: payload.count)
-        message.destination = clx_endpoint(tunnel.remote, port: tunnel.destinationPort)
-        if tunnel.local != .none { message.source = clx_endpoint(tunnel.local, port: 0) }
-        message.tos = envelope.typeOfService
-        // 64 is what the sockets were opened with; saying so again would cost a route lookup each.
-        message.ttl = envelope.timeToLive == 64 ? 0 : envelope.timeToLive
-        (messages + slot).initialize(to: message)
+        if queues[socket].isFull { flush(socket) }
+        if queues[socket].isEmpty { noteBusy(socket) }
+        queuedByteCount += payload.count
+        queues[socket].append(
+            header: header, payload: payload, envelope, tunnel, port,
+            // The kernel cuts nothing that is to go without a checksum.
+            isPackable: packs && tunnel.checksum && !plainRoutes.contains(tunnel.remote, nowMilliseconds))
     }
 
     /// A queue may be flushed and filled again within a batch: it is listed once.
@@ -137,26 +168,58 @@ struct KernelOutput: EngineOutput, ~Copyable {
         for index in 0..<busyCount { flush(busy[index]) }
         busyCount = 0
         arenaUsed = 0
+        queuedByteCount = 0
     }
 
     private mutating func flush(_ socket: Int) {
         let descriptor = senders.descriptors[socket]
-        let start = socket * KernelOutput.queueCapacity
-        let count = lengths[socket]
+        let messages = queues[socket].messages
+        let accounts = queues[socket].accounts
+        let count = queues[socket].messageCount
         var done = 0
         while done < count {
-            let result = Int(clx_udp_send(descriptor, messages + start + done, UInt32(count - done)))
+            let result = Int(clx_udp_send(descriptor, messages + done, UInt32(count - done)))
             if result > 0 {
-                for slot in (start + done)..<(start + done + result) {
-                    accounts[slot].counters.transmitted(byteCount: accounts[slot].byteCount)
+                for index in done..<(done + result) {
+                    let account = accounts[index]
+                    account.port.counters.transmitted(account.count, byteCount: account.byteCount)
                 }
                 done += result
             } else if result != -Int(EINTR) {
-                accounts[start + done].counters.dropTransmit(underlayReason(Int32(-result)))
+                refuse(descriptor, messages[done], accounts[done], Int32(-result))
                 done += 1
             }
         }
-        lengths[socket] = 0
+        queues[socket].removeAll()
+    }
+
+    /// The kernel does not take a message. One datagram is dropped; several are sent one by one, because some
+    /// may fit, and because a way that cannot have them cut (EIO: no checksum offload, a transform) can still
+    /// carry them.
+    private mutating func refuse(
+        _ descriptor: Int32, _ message: clx_message, _ account: SendQueue.Account, _ code: Int32
+    ) {
+        guard message.segment > 0 else {
+            account.port.counters.dropTransmit(underlayReason(code))
+            return
+        }
+        if code == EIO || code == EINVAL {
+            plainRoutes.insert(message.destination.packed, nowMilliseconds)
+        }
+        var one = message
+        one.segment = 0
+        one.part_count = 2
+        for index in 0..<account.count {
+            one.parts = message.parts + 2 * index
+            let byteCount = one.parts[0].iov_len + one.parts[1].iov_len - VXLANView.byteCount
+            var result = clx_udp_send(descriptor, &one, 1)
+            while result == -EINTR { result = clx_udp_send(descriptor, &one, 1) }
+            if result > 0 {
+                account.port.counters.transmitted(byteCount: byteCount)
+            } else {
+                account.port.counters.dropTransmit(underlayReason(-result))
+            }
+        }
     }
 
     private mutating func underlayReason(_ code: Int32) -> DropReason {
@@ -169,5 +232,35 @@ struct KernelOutput: EngineOutput, ~Copyable {
         case EPERM, EACCES: return .underlayDenied
         default: return .underlayError
         }
+    }
+}
+
+/// Peers whose route does not take messages to be cut: what goes there is sent datagram by datagram for a
+/// while.
+struct PlainRoutes {
+    /// Routes remembered; the oldest makes room.
+    static let capacity = 8
+    static let milliseconds: UInt64 = 60_000
+
+    private var routes: InlineArray<8, PackedAddress> = .init(repeating: .none)
+    private var deadlines: InlineArray<8, UInt64> = .init(repeating: 0)
+    private var next = 0
+    private var latestDeadline: UInt64 = 0
+
+    func contains(_ remote: PackedAddress, _ now: UInt64) -> Bool {
+        guard now < latestDeadline else { return false }
+        for index in 0..<PlainRoutes.capacity
+        where now < deadlines[index] && routes[index].high == remote.high && routes[index].low == remote.low {
+            return true
+        }
+        return false
+    }
+
+    mutating func insert(_ remote: PackedAddress, _ now: UInt64) {
+        latestDeadline = now + PlainRoutes.milliseconds
+        if contains(remote, now) { return }
+        routes[next] = remote
+        deadlines[next] = latestDeadline
+        next = (next + 1) % PlainRoutes.capacity
     }
 }

@@ -67,9 +67,16 @@ public enum Netlink {
         }
     }
 
+    /// How large a superframe an interface takes, headers included, and of how many segments.
+    struct SuperframeLimit: Sendable {
+        var byteCount: UInt32
+        var segmentCount: UInt32
+    }
+
     /// Changes what is given and leaves the rest.
-    public static func setLink(
-        _ index: Int32, up: Bool? = nil, mtu: Int? = nil, mac: MACAddress? = nil, queueLength: UInt32? = nil
+    static func setLink(
+        _ index: Int32, up: Bool? = nil, mtu: Int? = nil, mac: MACAddress? = nil, queueLength: UInt32? = nil,
+        superframe: SuperframeLimit? = nil
     ) throws(LinuxError) {
         var message = NetlinkMessage(type: UInt16(RTM_NEWLINK), flags: request | acknowledge, sequence: 1)
         let upFlag = UInt32(IFF_UP)
@@ -77,6 +84,10 @@ public enum Netlink {
         if let mtu { message.attribute(Int(IFLA_MTU), UInt32(mtu)) }
         if let mac { message.attribute(Int(IFLA_ADDRESS), mac.octets) }
         if let queueLength { message.attribute(Int(IFLA_TXQLEN), queueLength) }
+        if let superframe {
+            message.attribute(Int(IFLA_GSO_MAX_SIZE), superframe.byteCount)
+            message.attribute(Int(IFLA_GSO_MAX_SEGS), superframe.segmentCount)
+        }
         _ = try exchange(message, "change interface \(index)")
     }
 

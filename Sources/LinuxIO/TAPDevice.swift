@@ -33,6 +33,10 @@ public final class TAPDevice {
     /// Frames the kernel holds for us before it drops: enough for a burst between two breaths.
     static let queueLength: UInt32 = 5000
 
+    /// What the guest's kernel may put into one superframe: with a VXLAN header and the inner headers before
+    /// each of its segments it still fits one UDP message of 65,507 bytes.
+    static let superframeLimit = Netlink.SuperframeLimit(byteCount: 61_440, segmentCount: 44)
+
     private init(descriptor: Int32, index: Int32, settings: InterfaceSettings) {
         self.descriptor = descriptor
         self.index = index
@@ -46,14 +50,15 @@ public final class TAPDevice {
     ///
     /// The TAP is always born in the agent's namespace: its descriptor keeps the namespace it was opened in
     /// alive, and a guest's must be able to go.
-    public static func create(_ settings: InterfaceSettings) throws(LinuxError) -> TAPDevice {
+    public static func create(
+        _ settings: InterfaceSettings, offload: OffloadFeatures = .all
+    ) throws(LinuxError) -> TAPDevice {
         let what = "create interface \(settings.name)"
         // Asked first, so that a hopeless attempt makes nothing that anybody is told about.
         try checkFree(settings)
-        let offloads = UInt32(CLX_TUN_F_CSUM | CLX_TUN_F_TSO4 | CLX_TUN_F_TSO6 | CLX_TUN_F_TSO_ECN)
         // A name with %d is numbered by the kernel; it is in use only until the move.
         let birthName = settings.namespace == nil ? settings.name : "viaduct%d"
-        let descriptor = try check(clx_tap_open(birthName, offloads), what)
+        let descriptor = try check(clx_tap_open(birthName, offload.tapFlags), what)
         do throws(LinuxError) {
             if let namespace = settings.namespace {
                 try move(descriptor, to: namespace, as: settings.name)
@@ -91,7 +96,9 @@ public final class TAPDevice {
         guard let link = try Netlink.link(named: settings.name) else {
             throw LinuxError("find interface \(settings.name)", code: ENODEV)
         }
-        try Netlink.setLink(link.index, mtu: settings.mtu, mac: settings.mac, queueLength: queueLength)
+        try Netlink.setLink(
+            link.index, mtu: settings.mtu, mac: settings.mac, queueLength: queueLength,
+            superframe: superframeLimit)
         for address in settings.addresses { try Netlink.addAddress(address, to: link.index) }
         try Netlink.setLink(link.index, up: true)
         return link.index

@@ -16,12 +16,15 @@ public final class UDPListener {
     /// Bytes the kernel may queue while the worker is busy: 60 superframes of 64 KiB with their overhead.
     static let bufferByteCount: Int32 = 8 << 20
 
-    /// EADDRINUSE when somebody else has the port.
-    public init(port: UInt16, isIPv4: Bool) throws(LinuxError) {
+    /// `trains`: take equal-sized datagrams of a flow together (UDP_GRO). EADDRINUSE when somebody else has
+    /// the port.
+    public init(port: UInt16, isIPv4: Bool, trains: Bool = true) throws(LinuxError) {
         let any: IPAddress = isIPv4 ? .v4(IPv4Address(rawValue: 0)) : .v6(IPv6Address(high: 0, low: 0))
         var endpoint = clx_endpoint(any, port: port)
         descriptor = try check(
-            clx_udp_open(&endpoint, UInt32(CLX_UDP_RECEIVER), UDPListener.bufferByteCount),
+            clx_udp_open(
+                &endpoint, UInt32(CLX_UDP_RECEIVER) | (trains ? UInt32(CLX_UDP_TRAINS) : 0),
+                UDPListener.bufferByteCount),
             "listen on UDP port \(port) (\(isIPv4 ? "IPv4" : "IPv6"))")
         self.port = port
         self.isIPv4 = isIPv4

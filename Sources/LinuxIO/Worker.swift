@@ -42,7 +42,7 @@ public final class Worker: Sendable {
     private let hasEnded = DispatchSemaphore(value: 0)
 
     /// Starts the thread with an empty program.
-    public init(events: WorkerEvents) throws(LinuxError) {
+    public init(events: WorkerEvents, offload: OffloadFeatures = .all) throws(LinuxError) {
         wakeup = try check(clx_eventfd_create(), "create an eventfd")
         let epoll = try check(clx_epoll_create(), "create an epoll instance")
         try check(clx_epoll_add(epoll, wakeup, WorkerLoop.wakeupToken), "watch the eventfd")
@@ -50,7 +50,7 @@ public final class Worker: Sendable {
         let thread = Thread { [self] in
             clx_name_thread("viaduct-worker")
             do {
-                var loop = WorkerLoop(epoll: epoll, events: events)
+                var loop = WorkerLoop(epoll: epoll, events: events, offload: offload)
                 run(&loop)
             }
             close(epoll)

@@ -12,6 +12,8 @@ struct WorkerLoop: ~Copyable {
     static let batchCount = 32
     /// A receive buffer: room for a restored VLAN tag in front, and the largest superframe.
     static let headroom = 64
+    /// Payload queued at which a batch is cut short: what a core's cache keeps from reading to sending.
+    static let flushByteCount = 60_000
     static let bufferByteCount = (headroom + 8 + Superframe.maximumByteCount + 63) & ~63
     /// Longest sleep: the MAC tables are swept and the heartbeat kept about once a second.
     static let sleepMilliseconds: UInt64 = 500
@@ -22,8 +24,8 @@ struct WorkerLoop: ~Copyable {
     static let listenerToken: UInt64 = 2 << 32
 
     private(set) var nowMilliseconds = clx_monotonic_ms()
-    private var engine = Engine()
-    private var output = KernelOutput(senders: SenderSockets([:]))
+    private var engine: Engine
+    private var output: KernelOutput
     private let epoll: Int32
     private let events: WorkerEvents
     private let ready: UnsafeMutablePointer<clx_event>
@@ -32,7 +34,9 @@ struct WorkerLoop: ~Copyable {
     private let datagrams: UnsafeMutablePointer<clx_datagram>
     private var lastSweep: UInt64 = 0
 
-    init(epoll: Int32, events: WorkerEvents) {
+    init(epoll: Int32, events: WorkerEvents, offload: OffloadFeatures) {
+        engine = Engine(coalescing: offload.coalescing)
+        output = KernelOutput(senders: SenderSockets([:]), packs: offload.udpSegmentation)
         self.epoll = epoll
         self.events = events
         ready = .allocate(capacity: 64)
@@ -54,6 +58,7 @@ struct WorkerLoop: ~Copyable {
     mutating func breathe() -> Bool {
         let count = clx_epoll_wait(epoll, ready, 64, Int32(WorkerLoop.sleepMilliseconds))
         nowMilliseconds = clx_monotonic_ms()
+        output.nowMilliseconds = nowMilliseconds
         var hasMail = false
         for index in 0..<Int(max(0, count)) {
             let token = ready[index].token
@@ -89,10 +94,16 @@ struct WorkerLoop: ~Copyable {
     }
 
     /// A TAP gives one frame per call (it is no socket), so frames are forwarded as they come and their
-    /// datagrams sent together.
+    /// datagrams sent together; superframes before the next is read into the same, still cached, memory.
     private mutating func serveTAP(_ number: UInt32, _ port: PortEntry) {
-        for index in 0..<WorkerLoop.batchCount {
+        var index = 0
+        for _ in 0..<WorkerLoop.batchCount {
+            if output.queuedByteCount >= WorkerLoop.flushByteCount {
+                output.flush()
+                index = 0
+            }
             let base = buffer(index)
+            index += 1
             var header = clx_vnet_header()
             let count = withUnsafeMutableBytes(of: &header) { header in
                 withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { parts in
@@ -146,8 +157,9 @@ struct WorkerLoop: ~Copyable {
             let raw = datagrams[index]
             guard let data = raw.data else { continue }
             let datagram = Datagram(
-                base: data, byteCount: Int(raw.length), isTruncated: raw.truncated != 0,
-                typeOfService: UInt8(truncatingIfNeeded: raw.tos), source: raw.source.packed,
+                base: data, byteCount: Int(raw.length), segmentByteCount: Int(raw.segment),
+                isTruncated: raw.truncated != 0, typeOfService: UInt8(truncatingIfNeeded: raw.tos),
+                source: raw.source.packed,
                 destination: raw.destination.packed)
             engine.receive(datagram, listener: number, nowMilliseconds: nowMilliseconds, to: &output)
         }

@@ -14,7 +14,7 @@ struct AgentCommand: AsyncParsableCommand {
         abstract: "Run the agent of this host.",
         discussion: """
             Every option is also a field of the configuration file (listen, socket, state, underlay_driver, \
-            log_level, log_format, source_ports, strict_vxlan) and an environment variable: VIADUCT_ and the \
+            offload, log_level, log_format, source_ports, strict_vxlan) and an environment variable: VIADUCT_ and the \
             field in capitals. Flags win over the environment, the environment over the file.
             """)
 
@@ -22,6 +22,7 @@ struct AgentCommand: AsyncParsableCommand {
     @Option(help: "Path of a Unix socket that serves the API too.") var socket: String?
     @Option(help: "Path of the state database.") var state: String?
     @Option(help: "auto or socket.") var underlayDriver: String?
+    @Option(help: "The kernel's segmentation and receive offloads: auto or off.") var offload: String?
     @Option(help: "Configuration file, JSON.") var config: String?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: String?
     @Option(help: "text or json.") var logFormat: String?
@@ -89,7 +90,8 @@ struct AgentCommand: AsyncParsableCommand {
         let flags: [String: JSONValue?] = [
             "listen": listen.map(JSONValue.string), "socket": socket.map(JSONValue.string),
             "state": state.map(JSONValue.string), "underlay_driver": underlayDriver.map(JSONValue.string),
-            "log_level": logLevel.map(JSONValue.string), "log_format": logFormat.map(JSONValue.string),
+            "offload": offload.map(JSONValue.string), "log_level": logLevel.map(JSONValue.string),
+            "log_format": logFormat.map(JSONValue.string),
             "source_ports": sourcePorts.map(JSONValue.string),
             "strict_vxlan": strictVxlan.map(JSONValue.bool),
         ]

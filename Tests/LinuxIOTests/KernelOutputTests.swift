@@ -78,9 +78,12 @@ struct KernelOutputTests {
     ) {
         let header = output.reserve(headerCount)
         header.initializeMemory(as: UInt8.self, repeating: mark, count: headerCount)
+        // A port of its own for each tunnel; they share a row of counters.
+        var port = bed.port
+        port.identity = tunnel.remote.high ^ tunnel.remote.low
         output.send(
             header: UnsafeMutableRawBufferPointer(start: header, count: headerCount), payload: payload,
-            Envelope(flow: flow), tunnel, bed.port)
+            Envelope(flow: flow), tunnel, port)
     }
 
     @Test(

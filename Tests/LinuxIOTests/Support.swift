@@ -165,6 +165,21 @@ func ethernetHeader(from source: String, to destination: String, _ type: EtherTy
     mac(destination).octets + mac(source).octets + type.octets
 }
 
+/// Sends `parts` as one datagram, or as `change` has it.
+func sendMessage(
+    _ descriptor: Int32, _ parts: [iovec], to address: String, port: UInt16,
+    _ change: (inout clx_message) -> Void = { _ in }
+) -> Int32 {
+    parts.withUnsafeBufferPointer { parts in
+        var message = clx_message()
+        message.parts = parts.baseAddress
+        message.part_count = UInt32(parts.count)
+        message.destination = clx_endpoint(ip(address), port: port)
+        change(&message)
+        return clx_udp_send(descriptor, &message, 1)
+    }
+}
+
 extension InterfaceSettings {
     /// With a name of its own.
     static func test(

@@ -24,10 +24,8 @@ struct UDPSocketTests {
     private func send(_ bytes: [UInt8], to address: String, port: UInt16, from descriptor: Int32) -> Int32 {
         var copy = bytes
         return copy.withUnsafeMutableBytes { buffer in
-            var message = clx_message()
-            message.parts.0 = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
-            message.destination = clx_endpoint(ip(address), port: port)
-            return clx_udp_send(descriptor, &message, 1)
+            let part = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
+            return sendMessage(descriptor, [part], to: address, port: port)
         }
     }
 
@@ -145,14 +143,15 @@ struct UDPSocketTests {
         var payload: [UInt8] = [1, 2, 3]
         let port = UInt16(clx_udp_port(receiver))
         let sent = payload.withUnsafeMutableBytes { buffer in
-            var message = clx_message()
-            message.parts.0 = iovec(iov_base: buffer.baseAddress, iov_len: 1)
-            message.parts.1 = iovec(iov_base: buffer.baseAddress.map { $0 + 1 }, iov_len: 2)
-            message.destination = clx_endpoint(ip(address), port: port)
-            message.source = clx_endpoint(ip(address), port: 0)
-            message.tos = 0xb9
-            message.ttl = 3
-            return clx_udp_send(sender, &message, 1)
+            let parts = [
+                iovec(iov_base: buffer.baseAddress, iov_len: 1),
+                iovec(iov_base: buffer.baseAddress.map { $0 + 1 }, iov_len: 2),
+            ]
+            return sendMessage(sender, parts, to: address, port: port) {
+                $0.source = clx_endpoint(ip(address), port: 0)
+                $0.tos = 0xb9
+                $0.ttl = 3
+            }
         }
         #expect(sent == 1 && waitReadable(receiver))
         var buffer = [UInt8](repeating: 0xa5, count: 16)

@@ -89,10 +89,8 @@ struct WorkerTests {
         for vni in [0xef, 0xee] as [UInt8] {
             back[6] = vni
             let sent = back.withUnsafeMutableBytes { buffer in
-                var message = clx_message()
-                message.parts.0 = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
-                message.destination = clx_endpoint(ip(address), port: 4789)
-                return clx_udp_send(peer, &message, 1)
+                let part = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
+                return sendMessage(peer, [part], to: address, port: 4789)
             }
             #expect(sent == 1)
         }

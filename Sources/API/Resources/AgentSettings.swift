@@ -11,6 +11,14 @@ public enum UnderlayDriver: String, CaseIterable, Sendable, FieldValue {
     case socket
 }
 
+/// Use of the kernel's segmentation and receive offloads.
+public enum OffloadMode: String, CaseIterable, Sendable, FieldValue {
+    /// What works here, tried at start.
+    case auto
+    /// None: one datagram, one frame, one call.
+    case off
+}
+
 /// In swift-log's words and order.
 public enum LogLevel: String, CaseIterable, Sendable, FieldValue {
     case trace
@@ -35,6 +43,7 @@ public struct AgentSettings: Record {
     public var socket: String?
     public var state = "/var/lib/viaduct/agent.db"
     public var underlayDriver = UnderlayDriver.auto
+    public var offload = OffloadMode.auto
     public var logLevel = LogLevel.info
     public var logFormat = LogFormat.text
     public var sourcePorts = PortRange.dynamic
@@ -55,6 +64,11 @@ public struct AgentSettings: Record {
             example: "/var/lib/viaduct/agent.db")
         Field(
             "underlay_driver", \.underlayDriver, doc: "auto takes the fastest that works; socket is UDP.",
+            example: "auto")
+        Field(
+            "offload", \.offload,
+            doc:
+                "auto uses the kernel's segmentation and receive offloads as far as they work; off uses none.",
             example: "auto")
         Field("log_level", \.logLevel, doc: "Least severe message that is logged.", example: "info")
         Field(

@@ -20,6 +20,8 @@ enum {
     CLX_TUN_F_TSO4 = 0x02,
     CLX_TUN_F_TSO6 = 0x04,
     CLX_TUN_F_TSO_ECN = 0x08,
+    CLX_TUN_F_USO4 = 0x20, /* Linux 6.2; only together with USO6 */
+    CLX_TUN_F_USO6 = 0x40,
     CLX_VIRTIO_NET_HDR_GSO_UDP_L4 = 5,
 };
 
@@ -46,6 +48,8 @@ struct clx_endpoint {
  * offloads: CLX_TUN_F_*. -EBUSY: the name is held by another process; -EEXIST: an interface
  * of that name which is no TAP of ours exists. */
 int clx_tap_open(const char *name, unsigned offloads);
+/* Says anew what the TAP's other end, we, can take: CLX_TUN_F_*. -EINVAL: the kernel knows one of them not. */
+int clx_tap_set_offloads(int fd, unsigned offloads);
 /* Name of the interface behind a TAP descriptor now, wherever it has been renamed to. */
 int clx_tap_name(int fd, char name[16]);
 
@@ -70,6 +74,7 @@ enum {
     CLX_UDP_RECEIVER = 1,    /* binds for reception: address, port, TOS and drop reports on */
     CLX_UDP_NO_CHECKSUM = 2, /* sends with a zero UDP checksum */
     CLX_UDP_DO_NOT_FRAGMENT = 4, /* DF set, path MTU honoured; without it DF clear, still no fragments */
+    CLX_UDP_TRAINS = 8,      /* receives equal-sized datagrams of a flow as one train (UDP_GRO) */
 };
 /* Port 0 lets the kernel choose. Never shares a port: -EADDRINUSE when somebody has it. */
 int clx_udp_open(const struct clx_endpoint *local, unsigned flags, int buffer_bytes);
@@ -83,14 +88,21 @@ struct clx_datagram {
     uint32_t capacity;
     uint32_t length;
     uint32_t truncated;
+    uint32_t segment; /* bytes of each datagram of a train, the last may have fewer; 0: no train */
     uint32_t tos; /* outer TOS or traffic class */
     struct clx_endpoint source;
     struct clx_endpoint destination; /* family 0 when the kernel did not say */
 };
 int clx_udp_receive(int fd, struct clx_datagram *datagrams, unsigned count);
 
+/* Most datagrams one message may be cut into: UDP_MAX_SEGMENTS before Linux 6.9, UDP_GRO's limit since. */
+enum { CLX_UDP_SEGMENTS = 64 };
+/* One datagram, or `segment` > 0 and several of that many bytes each (the last may have fewer), cut by the
+ * kernel (UDP_SEGMENT). All of it leaves, or nothing. */
 struct clx_message {
-    struct iovec parts[2];
+    const struct iovec *parts;
+    uint32_t part_count;
+    uint32_t segment;
     struct clx_endpoint destination;
     struct clx_endpoint source; /* family 0: the route decides */
     uint8_t tos;
@@ -117,6 +129,8 @@ int clx_eventfd_drain(int fd);
 int clx_netlink_open(uint32_t groups);
 /* Moves the calling thread into the network namespace behind fd. */
 int clx_enter_network_namespace(int fd);
+/* Gives the calling thread an empty network namespace of its own; it goes with the thread. */
+int clx_leave_network_namespace(void);
 int clx_name_thread(const char *name);
 /* Opens for reading, close-on-exec. */
 int clx_open_read(const char *path);
