@@ -46,7 +46,7 @@ public struct Agent: Service {
         let worker = try Worker(
             events: WorkerEvents(
                 portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }),
-            offload: offload)
+            offload: offload, spinMicroseconds: settings.spinMicroseconds)
         let ports = settings.sourcePorts.ports
         let host = Host(
             worker: worker, macSeed: seed,

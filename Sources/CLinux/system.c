@@ -101,6 +101,13 @@ uint64_t clx_monotonic_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t clx_monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 const char *clx_errno_name(int code) { return strerrorname_np(code); }
 
 uint64_t clx_thread_cpu_ns(void)

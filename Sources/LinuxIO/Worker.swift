@@ -41,8 +41,10 @@ public final class Worker: Sendable {
     private let isStopping = Atomic<Bool>(false)
     private let hasEnded = DispatchSemaphore(value: 0)
 
-    /// Starts the thread with an empty program.
-    public init(events: WorkerEvents, offload: OffloadFeatures = .all) throws(LinuxError) {
+    /// Starts the thread with an empty program. `spinMicroseconds`: how long it may look before it sleeps.
+    public init(
+        events: WorkerEvents, offload: OffloadFeatures = .all, spinMicroseconds: Int = 0
+    ) throws(LinuxError) {
         wakeup = try check(clx_eventfd_create(), "create an eventfd")
         let epoll = try check(clx_epoll_create(), "create an epoll instance")
         try check(clx_epoll_add(epoll, wakeup, WorkerLoop.wakeupToken), "watch the eventfd")
@@ -50,7 +52,8 @@ public final class Worker: Sendable {
         let thread = Thread { [self] in
             clx_name_thread("viaduct-worker")
             do {
-                var loop = WorkerLoop(epoll: epoll, events: events, offload: offload)
+                var loop = WorkerLoop(
+                    epoll: epoll, events: events, offload: offload, spinMicroseconds: spinMicroseconds)
                 run(&loop)
             }
             close(epoll)

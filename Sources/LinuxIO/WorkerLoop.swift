@@ -26,6 +26,7 @@ struct WorkerLoop: ~Copyable {
     private(set) var nowMilliseconds = clx_monotonic_ms()
     private var engine: Engine
     private var output: KernelOutput
+    private var patience: Patience
     private let epoll: Int32
     private let events: WorkerEvents
     private let ready: UnsafeMutablePointer<clx_event>
@@ -34,7 +35,8 @@ struct WorkerLoop: ~Copyable {
     private let datagrams: UnsafeMutablePointer<clx_datagram>
     private var lastSweep: UInt64 = 0
 
-    init(epoll: Int32, events: WorkerEvents, offload: OffloadFeatures) {
+    init(epoll: Int32, events: WorkerEvents, offload: OffloadFeatures, spinMicroseconds: Int) {
+        patience = Patience(limitNanoseconds: UInt64(spinMicroseconds) * 1000)
         engine = Engine(coalescing: offload.coalescing)
         output = KernelOutput(senders: SenderSockets([:]), packs: offload.udpSegmentation)
         self.epoll = epoll
@@ -56,7 +58,7 @@ struct WorkerLoop: ~Copyable {
 
     /// One breath. True when the control plane has left a request.
     mutating func breathe() -> Bool {
-        let count = clx_epoll_wait(epoll, ready, 64, Int32(WorkerLoop.sleepMilliseconds))
+        let count = patience.wait(epoll, ready, 64, sleepMilliseconds: Int32(WorkerLoop.sleepMilliseconds))
         nowMilliseconds = clx_monotonic_ms()
         output.nowMilliseconds = nowMilliseconds
         var hasMail = false

@@ -14,7 +14,7 @@ struct AgentCommand: AsyncParsableCommand {
         abstract: "Run the agent of this host.",
         discussion: """
             Every option is also a field of the configuration file (listen, socket, state, underlay_driver, \
-            offload, log_level, log_format, source_ports, strict_vxlan) and an environment variable: VIADUCT_ and the \
+            offload, spin_microseconds, log_level, log_format, source_ports, strict_vxlan) and an environment variable: VIADUCT_ and the \
             field in capitals. Flags win over the environment, the environment over the file.
             """)
 
@@ -23,6 +23,8 @@ struct AgentCommand: AsyncParsableCommand {
     @Option(help: "Path of the state database.") var state: String?
     @Option(help: "auto or socket.") var underlayDriver: String?
     @Option(help: "The kernel's segmentation and receive offloads: auto or off.") var offload: String?
+    @Option(help: "Microseconds a worker goes on looking for packets before it sleeps, 0 to 1000.")
+    var spinMicroseconds: Int?
     @Option(help: "Configuration file, JSON.") var config: String?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: String?
     @Option(help: "text or json.") var logFormat: String?
@@ -90,17 +92,18 @@ struct AgentCommand: AsyncParsableCommand {
         let flags: [String: JSONValue?] = [
             "listen": listen.map(JSONValue.string), "socket": socket.map(JSONValue.string),
             "state": state.map(JSONValue.string), "underlay_driver": underlayDriver.map(JSONValue.string),
-            "offload": offload.map(JSONValue.string), "log_level": logLevel.map(JSONValue.string),
+            "offload": offload.map(JSONValue.string),
+            "spin_microseconds": spinMicroseconds.map { .integer(Int64($0)) },
+            "log_level": logLevel.map(JSONValue.string),
             "log_format": logFormat.map(JSONValue.string),
             "source_ports": sourcePorts.map(JSONValue.string),
             "strict_vxlan": strictVxlan.map(JSONValue.bool),
         ]
-        for field in AgentSettings.schema.fields.map(\.name) {
-            if let text = environment["VIADUCT_\(field.uppercased())"] {
-                merged[field] =
-                    field == "strict_vxlan" ? Bool(text).map(JSONValue.bool) ?? .string(text) : .string(text)
+        for field in AgentSettings.schema.fields {
+            if let text = environment["VIADUCT_\(field.name.uppercased())"] {
+                merged[field.name] = field.value(of: text)
             }
-            if let value = flags[field] ?? nil { merged[field] = value }
+            if let value = flags[field.name] ?? nil { merged[field.name] = value }
         }
         return try AgentSettings.schema.decode(.object(merged))
     }

@@ -38,6 +38,12 @@ import Testing
             field: "underlay_driver", file: "auto", environment: "socket", flag: "auto", bad: "native9",
             wanted: "one of \"auto\""),
         Setting(
+            field: "offload", file: "off", environment: "auto", flag: "off", bad: "on",
+            wanted: "one of \"auto\""),
+        Setting(
+            field: "spin_microseconds", file: "10", environment: "20", flag: "30", bad: "1001",
+            wanted: "an integer from 0 to 1000"),
+        Setting(
             field: "log_level", file: "debug", environment: "error", flag: "trace", bad: "loud",
             wanted: "one of \"trace\""),
         Setting(
@@ -64,9 +70,9 @@ import Testing
         return try AgentCommand.parse(arguments).resolve(environment).json
     }
 
-    /// The value of a setting in a file: everything but `strict_vxlan` is a string.
+    /// The value of a setting in a file: a number, a boolean or a string.
     private func json(_ setting: Setting, _ value: String) -> String {
-        setting.field == "strict_vxlan" ? value : "\"\(value)\""
+        Int(value) != nil || Bool(value) != nil ? value : "\"\(value)\""
     }
 
     private func text(_ value: JSONValue?) -> String? { value?.stringValue ?? value?.description }
@@ -108,7 +114,7 @@ import Testing
         }
         var refusals = [
             try refusal { try resolve(environment: [setting.variable: setting.bad]) },
-            try refusal { try resolve(file: "{\"\(setting.field)\":\"\(setting.bad)\"}") },
+            try refusal { try resolve(file: "{\"\(setting.field)\":\(json(setting, setting.bad))}") },
         ]
         // The argument parser itself refuses a word that is no Boolean.
         if setting.field != "strict_vxlan" {
@@ -116,7 +122,8 @@ import Testing
         }
         for text in refusals {
             #expect(text.contains("/\(setting.field): wanted \(setting.wanted)"), "\(text)")
-            #expect(text.contains("found \"\(setting.bad)\""), "\(text)")
+            let found = Int(setting.bad) == nil ? "\"\(setting.bad)\"" : setting.bad
+            #expect(text.contains("found \(found)"), "\(text)")
         }
     }
 

@@ -22,6 +22,16 @@ public struct Field<R: Record>: Sendable {
     let decode: @Sendable (JSONValue, JSONPointer, inout Findings, inout R) -> Void
     let encode: @Sendable (R) -> JSONValue?
 
+    /// What a text from elsewhere than JSON, such as the environment, says: a number or a boolean where the
+    /// field has one and the text is one, else the text, for `decode` to judge.
+    public func value(of text: String) -> JSONValue {
+        switch valueSchema["type"] {
+        case .string("integer"): Int64(text).map(JSONValue.integer) ?? .string(text)
+        case .string("boolean"): Bool(text).map(JSONValue.bool) ?? .string(text)
+        default: .string(text)
+        }
+    }
+
     private init<V>(
         _ name: String, _ codec: Codec<V>, doc: String, example: JSONValue?, isRequired: Bool = false,
         isOptional: Bool = false,

@@ -137,6 +137,7 @@ int clx_open_read(const char *path);
 /* Opens or creates a file and takes an exclusive lock; -EWOULDBLOCK when another process holds it. */
 int clx_lock_file(const char *path);
 uint64_t clx_monotonic_ms(void);
+uint64_t clx_monotonic_ns(void);
 /* CPU time of the calling thread. */
 uint64_t clx_thread_cpu_ns(void);
 /* "ENODEV" for ENODEV; NULL for a number without a name. */

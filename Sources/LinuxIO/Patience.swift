@@ -1,0 +1,36 @@
+// How a worker waits: it keeps looking for a while when the last pause was a short one, and sleeps otherwise. A
+// sleeping thread costs a few microseconds to wake, an eager one a processor; so what is spent is bounded, is
+// offered to every other thread at each look (sched_yield), and is nothing on a link that is quiet or busy.
+
+internal import CLinux
+internal import Glibc
+
+/// Used by the worker's thread alone.
+struct Patience {
+    /// Longest look before sleeping, nanoseconds; 0 sleeps at once.
+    let limitNanoseconds: UInt64
+    /// How long the last pause was.
+    private var lastPause: UInt64 = .max
+
+    init(limitNanoseconds: UInt64) { self.limitNanoseconds = limitNanoseconds }
+
+    /// Waits up to `sleepMilliseconds` for something on `epoll`; returns how many events there are, as
+    /// epoll_wait(2).
+    mutating func wait(
+        _ epoll: Int32, _ ready: UnsafeMutablePointer<clx_event>, _ capacity: Int32, sleepMilliseconds: Int32
+    ) -> Int32 {
+        if limitNanoseconds == 0 { return clx_epoll_wait(epoll, ready, capacity, sleepMilliseconds) }
+        var count = clx_epoll_wait(epoll, ready, capacity, 0)
+        if count != 0 { return count }
+        let start = clx_monotonic_ns()
+        if lastPause < limitNanoseconds {
+            repeat {
+                sched_yield()
+                count = clx_epoll_wait(epoll, ready, capacity, 0)
+            } while count == 0 && clx_monotonic_ns() &- start < limitNanoseconds
+        }
+        if count == 0 { count = clx_epoll_wait(epoll, ready, capacity, sleepMilliseconds) }
+        lastPause = clx_monotonic_ns() &- start
+        return count
+    }
+}
