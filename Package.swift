@@ -41,6 +41,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-gnutls-dev"])]),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
         .target(name: "CLinux"),
+        .target(name: "CChecksum"),
         .executableTarget(
             name: "viaduct",
             dependencies: [
@@ -55,7 +56,7 @@ let package = Package(
             name: "viaductTests", dependencies: ["viaduct", "API", "Agent", "HTTP", "JSON"],
             swiftSettings: strict),
     ]
-        + room("Wire", [], exclude: ["vectors.py"])
+        + room("Wire", ["CChecksum"], exclude: ["vectors.py"])
         + room("Datapath", ["Wire"])
         + room("LinuxIO", ["CLinux", "Wire", "Datapath"])
         + room("JSON", ["CJansson"])

@@ -20,8 +20,13 @@ extension Engine {
             one.base = datagram.base + offset
             one.byteCount = min(datagram.segmentByteCount, datagram.byteCount &- offset)
             offset &+= one.byteCount
-            if run != nil, run!.accept(one.base, count: one.byteCount) { continue }
-            if let run { finish(run, listener, nowMilliseconds, &output) }
+            if var open = run {
+                if open.accept(one.base, count: one.byteCount) {
+                    run = open
+                    continue
+                }
+                finish(open, listener, nowMilliseconds, &output)
+            }
             run = receive(one, stride: datagram.segmentByteCount, listener, nowMilliseconds, &output)
         }
         if let run { finish(run, listener, nowMilliseconds, &output) }

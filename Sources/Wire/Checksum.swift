@@ -3,14 +3,20 @@
 // A sum is kept in the machine's own byte order until it is folded: RFC 1071 §2(B) shows that the
 // ones'-complement sum is the same in either order but for a final byte swap, so the loop never swaps.
 
+public import CChecksum
+
 /// The Internet checksum in its steps: sum the parts, fold or finish, store.
 public enum Checksum {
+    /// From here on the widest vector unit there is does it; below, the call would cost more than it saves.
+    @inlinable static var vectorByteCount: Int { 256 }
+
     /// Adds the 16-bit words of `count` bytes at `base` (any alignment; an odd tail is padded with a zero
     /// byte; a count of zero or less adds nothing) to the unfolded sum `adding`.
     ///
     /// Partial sums may be added with `&+` when every part but the last has an even count. Each part adds
     /// less than 2³⁴ for any count up to 4 GiB, so 2³⁰ parts can not overflow.
     @inlinable public static func sum(_ base: UnsafeRawPointer, count: Int, adding: UInt64 = 0) -> UInt64 {
+        if count >= vectorByteCount { return adding &+ ccs_sum(base, count) }
         // Two accumulators of 32-bit halves need no carry handling, and the compiler turns the loop into
         // vector code: 32 bytes a turn, no dependency but the additions.
         var low: UInt64 = 0

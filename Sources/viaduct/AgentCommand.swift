@@ -13,9 +13,9 @@ struct AgentCommand: AsyncParsableCommand {
         commandName: "agent",
         abstract: "Run the agent of this host.",
         discussion: """
-            Every option is also a field of the configuration file (listen, socket, state, underlay_driver, \
-            offload, spin_microseconds, log_level, log_format, source_ports, strict_vxlan) and an environment variable: VIADUCT_ and the \
-            field in capitals. Flags win over the environment, the environment over the file.
+            Every option is also a field of the configuration file (listen, socket, state, underlay_driver, offload, \
+            spin_microseconds, log_level, log_format, source_ports, strict_vxlan) and an environment variable: \
+            VIADUCT_ and the field in capitals. Flags win over the environment, the environment over the file.
             """)
 
     @Option(help: "IP address and TCP port of the API.") var listen: String?
