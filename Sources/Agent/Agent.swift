@@ -78,7 +78,7 @@ public struct Agent: Service {
         health.restored()
         log.info("ready", metadata: ["listening": "\(server.boundAddresses.joined(separator: " "))"])
         onReady(server.boundAddresses)
-        await serve(core)
+        await serve(core, health)
         health.stopping()
         log.info("stopping")
         core.events.close()
@@ -88,9 +88,10 @@ public struct Agent: Service {
     }
 
     /// Ticks until a graceful shutdown or a cancellation.
-    private func serve(_ core: AgentCore) async {
+    private func serve(_ core: AgentCore, _ health: HealthChecks) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await core.keepTicking() }
+            group.addTask { await health.keepLooking() }
             group.addTask { await core.events.keepListenersAlive() }
             group.addTask { try? await gracefulShutdown() }
             await group.next()

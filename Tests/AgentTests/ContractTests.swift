@@ -55,6 +55,7 @@ extension OnTheHost {
             func path(_ template: String) -> String {
                 template.replacing("{bridge}", with: bridge).replacing("{port}", with: "p0")
                     .replacing("{tunnel}", with: "t0").replacing("{mac}", with: station)
+                    .replacing("{check}", with: "worker")
             }
         }
 

@@ -29,7 +29,9 @@ public enum OperationID: String, CaseIterable, Sendable {
     case listListeners = "list_listeners"
     case getVersion = "get_version"
     case livez
+    case livezCheck = "livez_check"
     case readyz
+    case readyzCheck = "readyz_check"
     case healthz
     case metrics
     case openapi
