@@ -56,10 +56,7 @@ public struct Agent: Service {
         let health = HealthChecks(worker: worker, heartbeat: heartbeat)
         // Listening comes first: an agent that cannot have its address must not touch the host.
         let api = AgentAPI(core: core, health: health, version: Agent.describe(), log: log)
-        let server = try HTTPServer(
-            endpoints: endpoints, limits: Agent.limits, renderFailure: AgentAPI.render,
-            onLog: { [log] line in log.notice("http", metadata: ["detail": "\(line)"]) },
-            handler: api.handle)
+        let server = try listen(endpoints, api)
         do {
             try await core.restore()
         } catch {
@@ -96,6 +93,21 @@ public struct Agent: Service {
             group.addTask { try? await gracefulShutdown() }
             await group.next()
             group.cancelAll()
+        }
+    }
+
+    private func listen(_ endpoints: [HTTPEndpoint], _ api: AgentAPI) throws -> HTTPServer {
+        do throws(HTTPServerError) {
+            return try HTTPServer(
+                endpoints: endpoints, limits: Agent.limits, renderFailure: AgentAPI.render,
+                onLog: { [log] line in log.notice("http", metadata: ["detail": "\(line)"]) },
+                handler: api.handle)
+        } catch {
+            guard error.errorNumber == Problem.addressInUse,
+                case .tcp(_, let port) = endpoints.first(where: { "\($0)" == error.address }),
+                let holder = PortHolder.tcp(port)
+            else { throw error }
+            throw StartError("\(error); \(holder) has it")
         }
     }
 

@@ -103,7 +103,7 @@ extension Host {
         do throws(LinuxError) {
             _ = try UDPListener(port: key.port, isIPv4: key.isIPv4)
         } catch {
-            throw Problem.listening(Int(key.port), error)
+            throw Problem.listening(key, error, holder(of: key))
         }
     }
 }

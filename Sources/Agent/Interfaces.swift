@@ -271,12 +271,12 @@ extension Problem {
         return Problem(isAboutAddress ? .conflict : .kernelRefused, "interface \(settings.name): \(error)")
     }
 
-    static func listening(_ port: Int, _ error: LinuxError) -> Problem {
+    static func listening(
+        _ key: RunningListener.Key, _ error: LinuxError, _ holder: PortHolder?
+    ) -> Problem {
         guard error.code == addressInUse else { return Problem(error) }
-        return Problem(
-            .conflict,
-            "UDP port \(port) is in use by another socket of this host: is there a vxlan device or another "
-                + "switch with this dst_port?")
+        let found = holder.map { "\($0) has it" } ?? "it has just been let go, try again"
+        return Problem(.conflict, "UDP port \(key.port) (dst_port) is in use on this host: \(found)")
     }
 
     static func sending(_ ports: ClosedRange<UInt16>, _ error: LinuxError) -> Problem {

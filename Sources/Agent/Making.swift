@@ -196,7 +196,7 @@ extension Host {
             do throws(LinuxError) {
                 listeners[key] = try RunningListener(key, identity: newIdentity())
             } catch {
-                throw Problem.listening(tunnel.dstPort, error)
+                throw Problem.listening(key, error, holder(of: key))
             }
             change.onRollback { [self] in listeners[key] = nil }
         }

@@ -174,7 +174,7 @@ public enum Netlink {
     }
 
     /// Sends a request and collects its answer up to the acknowledgement or the end of a dump.
-    private static func exchange(
+    static func exchange(
         _ message: NetlinkMessage, _ operation: @autoclosure () -> String
     ) throws(LinuxError) -> [NetlinkReply] {
         let socket = try check(clx_netlink_open(0), "open a netlink socket")
