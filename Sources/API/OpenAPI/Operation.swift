@@ -80,9 +80,6 @@ public struct Operation: Sendable, Hashable {
             name: "page_token", doc: "next_page_token of the answer before, with the same filters.")
         /// Items in one answer.
         public static let pageLimit = 1...1000
-
-        /// Only items whose field has this value.
-        static func filter(_ name: String, _ doc: String) -> Query { Query(name: name, doc: doc) }
     }
 
     /// What a success looks like.
