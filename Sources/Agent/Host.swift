@@ -13,7 +13,10 @@ struct ChangeLog {
 
     mutating func onRollback(_ step: @escaping () -> Void) { rollback.append(step) }
     mutating func onCommit(_ step: @escaping () -> Void) { commit.append(step) }
-    func rollBack() { for step in rollback.reversed() { step() } }
+    /// Each step is let go of once it is done: what it holds, an interface for one, may be in the way of the next.
+    mutating func rollBack() {
+        while let step = rollback.popLast() { step() }
+    }
     func commitAll() { for step in commit { step() } }
 }
 

@@ -72,7 +72,6 @@ extension Host {
             var change = ChangeLog()
             do throws(Problem) {
                 try apply(settings, to: port, &change)
-                if port.device != nil { port.fault = nil }
             } catch {
                 port.fault = error.detail
                 failures.append(error.detail)
@@ -85,19 +84,24 @@ extension Host {
         _ wanted: InterfaceSettings, to port: RunningPort, _ change: inout ChangeLog
     ) throws(Problem) {
         // A vanished interface is the port's trouble, not that of whoever changes something else.
-        guard !loseIfGone(port), case .tap(let tap) = port.device, tap.settings != wanted else { return }
-        let (before, mtuBefore) = (tap.settings, port.mtu)
-        change.onRollback {
-            // Best effort: what cannot be put back either is shown by the interface's own state.
-            try? tap.apply(before)
-            port.mtu = mtuBefore
+        guard !loseIfGone(port), port.device != nil else { return }
+        if case .tap(let tap) = port.device, tap.settings != wanted {
+            let (before, mtuBefore) = (tap.settings, port.mtu)
+            change.onRollback {
+                // Best effort: what cannot be put back either is shown by the interface's own state.
+                try? tap.apply(before)
+                port.mtu = mtuBefore
+            }
+            do throws(LinuxError) {
+                try tap.apply(wanted)
+                port.mtu = wanted.mtu
+            } catch {
+                throw Problem.changing(wanted, error)
+            }
         }
-        do throws(LinuxError) {
-            try tap.apply(wanted)
-            port.mtu = wanted.mtu
-        } catch {
-            throw Problem.changing(wanted, error)
-        }
+        let fault = port.fault
+        change.onRollback { port.fault = fault }
+        port.fault = nil
     }
 
     /// Puts back what was written and is missing from interfaces in the agent's own namespace: the kernel
