@@ -52,7 +52,8 @@ extension StaticMAC {
             problems: Operation.deleteProblems),
         Operation(
             .flushMACs, .delete, kind.collectionPath, tag: kind.plural,
-            summary: "Forget every learned entry of the bridge; static ones stay.",
+            summary: "Forget every learned entry of the bridge; static ones stay. Takes no If-Match: what "
+                + "was learned changes with every frame.",
             answers: [.init(204, .empty)], problems: Operation.readProblems.union([.timeout])),
     ]
 }

@@ -36,6 +36,11 @@ enum MACRoutes: Routes {
             return .noContent
         },
         .flushMACs: { call, agent async throws(Problem) in
+            for name in ["If-Match", "If-None-Match"] where call.request.header(name) != nil {
+                throw Problem(
+                    .malformedRequest,
+                    "\(name): wanted none, since what was learned changes with every frame, found one")
+            }
             try await agent.core.flushMACs(of: call.name(Bridge.kind))
             return .noContent
         },
