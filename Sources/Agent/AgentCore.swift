@@ -29,9 +29,8 @@ actor AgentCore {
     }
     /// Of the desired state.
     private(set) var claims = Claims()
-    /// Counts the changes of the desired state in this agent's life, which `bootID` tells from others.
+    /// Counts the changes of the desired state in this agent's life, which `events.boot` tells from others.
     private var generation = 0
-    private let bootID = UInt64.random(in: .min ... .max)
     var conditions = Conditions()
     private var monitor: LinkMonitor?
     private var isRefreshDue = false
@@ -160,7 +159,7 @@ actor AgentCore {
     }
 
     /// The tag of every collection of written resources: another one after any write, at no cost.
-    var collectionTag: EntityTag { EntityTag(of: "\(bootID) \(generation)".utf8) }
+    var collectionTag: EntityTag { EntityTag(of: "\(events.boot) \(generation)".utf8) }
 
     // MARK: Following the host
 
