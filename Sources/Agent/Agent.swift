@@ -58,10 +58,7 @@ public struct Agent: Service {
         let health = HealthChecks(worker: worker, heartbeat: heartbeat)
         // Listening comes first: an agent that cannot have its address must not touch the host.
         let api = AgentAPI(core: core, health: health, version: Agent.describe(offload), log: log)
-        let server = try HTTPServer(
-            endpoints: endpoints, limits: Agent.limits, renderFailure: AgentAPI.render,
-            onLog: { [log] line in log.notice("http", metadata: ["detail": "\(line)"]) },
-            handler: api.handle)
+        let server = try listen(endpoints, api)
         do {
             try await core.restore()
         } catch {
@@ -85,7 +82,7 @@ public struct Agent: Service {
                 "offload": "\(offload.names.joined(separator: " "))",
             ])
         onReady(server.boundAddresses)
-        await serve(core)
+        await serve(core, health)
         health.stopping()
         log.info("stopping")
         core.events.close()
@@ -95,13 +92,29 @@ public struct Agent: Service {
     }
 
     /// Ticks until a graceful shutdown or a cancellation.
-    private func serve(_ core: AgentCore) async {
+    private func serve(_ core: AgentCore, _ health: HealthChecks) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await core.keepTicking() }
+            group.addTask { await health.keepLooking() }
             group.addTask { await core.events.keepListenersAlive() }
             group.addTask { try? await gracefulShutdown() }
             await group.next()
             group.cancelAll()
+        }
+    }
+
+    private func listen(_ endpoints: [HTTPEndpoint], _ api: AgentAPI) throws -> HTTPServer {
+        do throws(HTTPServerError) {
+            return try HTTPServer(
+                endpoints: endpoints, limits: Agent.limits, renderFailure: AgentAPI.render,
+                onLog: { [log] line in log.notice("http", metadata: ["detail": "\(line)"]) },
+                handler: api.handle)
+        } catch {
+            guard error.errorNumber == Problem.addressInUse,
+                case .tcp(_, let port) = endpoints.first(where: { "\($0)" == error.address }),
+                let holder = PortHolder.tcp(port)
+            else { throw error }
+            throw StartError("\(error); \(holder) has it")
         }
     }
 

@@ -27,6 +27,9 @@ struct AgentAPI: Sendable {
         ServiceRoutes.self,
     ]
 
+    /// What metrics tell apart; a client may make up more.
+    private static let methods = Set(API.Operation.Method.allCases.map(\.rawValue) + ["HEAD", "OPTIONS"])
+
     let core: AgentCore
     let health: HealthChecks
     let version: Version
@@ -64,7 +67,8 @@ struct AgentAPI: Sendable {
         }
         if response.status == 405 { allow(request, &response) }
         condition(request, &response)
-        requests.add(template, request.method, response.status, ContinuousClock.now - start)
+        let method = AgentAPI.methods.contains(request.method) ? request.method : "other"
+        requests.add(template, method, response.status, ContinuousClock.now - start)
         if request.method != "GET", request.method != "HEAD" {
             log.info(
                 "write",
@@ -170,7 +174,6 @@ struct AgentAPI: Sendable {
                 .malformedRequest
             case .uriTooLong: .uriTooLong
             case .bodyTooLarge: .bodyTooLarge
-            case .methodNotImplemented: .methodNotAllowed
             case .handlerTimeout: .timeout
             case .unavailable, .tooManyLargeBodies, .tooManyStreams: .unavailable
             }

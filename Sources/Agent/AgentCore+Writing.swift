@@ -9,8 +9,11 @@ internal import Wire
 struct Write: Sendable {
     var id: ResourceID
     var spec: Spec?
-    /// Where the body is in the request, for pointers in problems: "" or "/operations/3/body".
-    var pointer = JSONPointer()
+    /// Its number in a batch, for pointers in problems.
+    var operation: Int?
+
+    /// "/operations/3"; nil for a request of its own.
+    var place: JSONPointer? { operation.map(Batch.pointer) }
 }
 
 /// What a request's writes did, or would do.
@@ -47,16 +50,10 @@ extension AgentCore {
         var touched = Set(writes.map(\.id))
         for write in writes {
             let before = wanted[write.id]
-            try preconditions.check(before.map(EntityTag.init), write.id.path)
-            try checkParent(of: write.id, wanted)
-            guard write.spec != nil || before != nil else { throw missing(write.id) }
             do throws(Problem) {
-                // Compared with what runs, not with what an earlier write of the batch leaves of it.
-                if let spec = write.spec, spec != before {
-                    try host.checkPossible(write.id, desired[write.id], spec)
-                }
+                try check(write, before, preconditions, wanted)
             } catch {
-                throw error.moved(below: write.pointer)
+                throw error.about(write)
             }
             areNew.append(before == nil)
             // They go even when a later write brings the resource back.
@@ -65,15 +62,55 @@ extension AgentCore {
         }
         let changes = wanted.changes(from: desired, at: touched)
         guard !changes.isEmpty else { return WriteOutcome(changes: [], areNew: areNew) }
-        try wanted.checkConsistency()
-        if dryRun {
-            try host.checkMakeable(plan(desired, wanted), wanted)
-        } else {
-            try transition(to: wanted, changes)
+        do throws(Refusal) {
+            try wanted.check(changes)
+            if dryRun {
+                _ = try claims.transfer(changes, from: desired, to: wanted)
+                try host.checkMakeable(plan(changes), wanted)
+            } else {
+                try transition(to: wanted, changes)
+            }
+        } catch {
+            guard
+                let write = writes.last(where: { error.resources.contains($0.id) })
+                    ?? writes.last(where: { write in error.resources.contains { $0.bridge == write.id.bridge }
+                    })
+            else { throw error.problem }
+            throw error.problem.about(write)
+        }
+        if !dryRun {
             report(changes)
             noteConditions()
         }
         return WriteOutcome(changes: changes, areNew: areNew)
+    }
+
+    /// The same for a batch, whose precondition is about everything that is written.
+    func batch(
+        _ writes: [Write], _ preconditions: Preconditions, dryRun: Bool
+    ) throws(Problem) -> (WriteOutcome, EntityTag) {
+        try preconditions.check(collectionTag, "everything written")
+        let outcome = try write(writes, dryRun: dryRun)
+        return (outcome, collectionTag)
+    }
+
+    /// What can be said of a write before the others are known.
+    private func check(
+        _ write: Write, _ before: Spec?, _ preconditions: Preconditions, _ state: DesiredState
+    ) throws(Problem) {
+        try preconditions.check(before.map(EntityTag.init), write.id.path)
+        try checkParent(of: write.id, state)
+        guard let spec = write.spec else {
+            if before == nil { throw missing(write.id) }
+            return
+        }
+        guard spec != before else { return }
+        do throws(Problem) {
+            // Compared with what runs, not with what an earlier write of the batch leaves of it.
+            try host.checkPossible(write.id, desired[write.id], spec)
+        } catch {
+            throw error.moved(below: write.place?.appending("body") ?? JSONPointer())
+        }
     }
 
     /// Reads, changes and writes one resource in one step: RFC 7396's merge patch.
@@ -110,5 +147,18 @@ extension AgentCore {
             return EventDraft(type: type, resource: change.id.path, data: spec ?? [:])
         }
         events.append(drafts, at: RFC3339.wallMilliseconds)
+    }
+}
+
+extension Problem {
+    /// The same problem with the operation of a batch it is about; one that points there already stays as it is.
+    func about(_ write: Write) -> Problem {
+        guard let place = write.place, errors.isEmpty else { return self }
+        var problem = self
+        problem.detail = "\(place): \(detail)"
+        problem.errors = [
+            FieldError(at: place, .notAllowed, wanted: "an operation that can be done", found: detail)
+        ]
+        return problem
     }
 }

@@ -27,9 +27,10 @@ actor AgentCore {
     private(set) var desired = DesiredState() {
         didSet { generation += 1 }
     }
-    /// Counts the changes of the desired state in this agent's life, which `bootID` tells from others.
+    /// Of the desired state.
+    private(set) var claims = Claims()
+    /// Counts the changes of the desired state in this agent's life, which `events.boot` tells from others.
     private var generation = 0
-    private let bootID = UInt64.random(in: .min ... .max)
     var conditions = Conditions()
     private var monitor: LinkMonitor?
     private var isRefreshDue = false
@@ -66,6 +67,7 @@ actor AgentCore {
         let stored = try DesiredState(store.load())
         _ = try host.refreshOwnAddresses()
         desired = stored
+        claims = Claims(stored)
         for action in plan(DesiredState(), stored) {
             var change = ChangeLog()
             do throws(Problem) {
@@ -95,16 +97,34 @@ actor AgentCore {
 
     // MARK: Writing
 
-    /// Drives the host to another desired state, or leaves everything as it is and says why. `changes` is what
-    /// differs: the store writes in proportion to it, not to the state.
-    func transition(to wanted: DesiredState, _ changes: [ResourceChange]) throws(Problem) {
-        guard !isShutDown else { throw Problem(.unavailable, "the agent is stopping") }
-        let actions = plan(desired, wanted)
+    /// Drives the host to another desired state, or leaves everything as it is and says why. `changes` is all
+    /// that differs: what it costs is in proportion to them, not to the state, but for compiling the program.
+    func transition(to wanted: DesiredState, _ changes: [ResourceChange]) throws(Refusal) {
+        guard !isShutDown else { throw Refusal(.unavailable, "the agent is stopping") }
+        let transfer = try claims.transfer(changes, from: desired, to: wanted)
+        let actions = plan(changes)
+        let bridges = Set(actions.map(\.bridge))
         var change = ChangeLog()
-        do throws(Problem) {
-            for action in actions where action.makes { try host.make(action, wanted, &change) }
-            for name in bridgesTouched(actions) { try host.settle(name, wanted, &change) }
-            try commit(changes)
+        do throws(Refusal) {
+            for action in actions where action.makes {
+                do throws(Problem) {
+                    try host.make(action, wanted, &change)
+                } catch {
+                    throw Refusal(error, about: [action.resource])
+                }
+            }
+            for name in bridges {
+                do throws(Problem) {
+                    try host.settle(name, wanted, &change)
+                } catch {
+                    throw Refusal(error, about: [.bridge(name)])
+                }
+            }
+            do throws(Problem) {
+                try commit(changes)
+            } catch {
+                throw Refusal(error, about: [])
+            }
         } catch {
             change.rollBack()
             host.dropPending()
@@ -114,8 +134,7 @@ actor AgentCore {
         for action in actions where !action.makes { host.destroy(action) }
         host.closeUnusedSockets(wanted)
         desired = wanted
-        // A tunnel that went may have been the narrowest.
-        settleAll(only: bridgesTouched(actions))
+        claims.carryOut(transfer)
         host.adopt(desired)
     }
 
@@ -130,13 +149,9 @@ actor AgentCore {
         }
     }
 
-    private func bridgesTouched(_ actions: [Action]) -> Set<Name> {
-        Set(actions.map(\.bridge))
-    }
-
     /// Applies derived settings; what the kernel refuses shows as the port's error.
-    private func settleAll(only names: Set<Name>? = nil) {
-        for name in host.bridges.keys where names?.contains(name) ?? true {
+    private func settleAll() {
+        for name in host.bridges.keys {
             for failure in host.settleEach(name, desired) {
                 log.warning("interface not settled", metadata: ["bridge": "\(name)", "error": "\(failure)"])
             }
@@ -144,7 +159,7 @@ actor AgentCore {
     }
 
     /// The tag of every collection of written resources: another one after any write, at no cost.
-    var collectionTag: EntityTag { EntityTag(of: "\(bootID) \(generation)".utf8) }
+    var collectionTag: EntityTag { EntityTag(of: "\(events.boot) \(generation)".utf8) }
 
     // MARK: Following the host
 
@@ -238,16 +253,4 @@ final class Heartbeat: Sendable {
     static var now: UInt64 { Worker.nowMilliseconds }
     func beat() { last.store(Heartbeat.now, ordering: .relaxed) }
     var ageMilliseconds: UInt64 { Heartbeat.now &- last.load(ordering: .relaxed) }
-}
-
-extension Action {
-    /// The bridge a step belongs to.
-    var bridge: Name {
-        switch self {
-        case .createBridge(let name), .changeBridge(let name), .deleteBridge(let name): name
-        case .createPort(let name, _), .changePort(let name, _), .deletePort(let name, _): name
-        case .createTunnel(let name, _), .changeTunnel(let name, _), .deleteTunnel(let name, _): name
-        case .pinMAC(let name, _), .unpinMAC(let name, _): name
-        }
-    }
 }

@@ -21,13 +21,19 @@ struct Call: Sendable {
     /// The value of a query parameter, nil when it is not there.
     func query(_ name: String) -> String? { request.query.first { $0.name == name }?.value }
 
+    /// What a filter asks for, nil when it is not there.
+    func value<Value>(of filter: Filter<Value>) throws(Problem) -> Value? {
+        guard let text = query(filter.name) else { return nil }
+        return try filter.parse(text)
+    }
+
     /// Whether the caller only wants to know.
     func isDryRun() throws(Problem) -> Bool {
         switch query("dry_run") {
         case nil, "false": return false
         case "true", "": return true
         case let other?:
-            throw Problem(.malformedRequest, "query parameter dry_run: wanted true or false, found \(other)")
+            throw Problem(parameter: "dry_run", wanted: "true or false", found: other)
         }
     }
 

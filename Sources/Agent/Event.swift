@@ -21,8 +21,10 @@ struct Event: Sendable, Equatable {
     }
 
     /// Server-sent events, WHATWG HTML §9.2.6. JSON has no raw line break, so `data` is one line.
-    var frame: [UInt8] {
-        Array("id: \(id)\nevent: \(type.rawValue)\ndata: ".utf8)
+    ///
+    /// - Parameter boot: makes the id one of this life: it comes back as Last-Event-ID, perhaps to another.
+    func frame(boot: String) -> [UInt8] {
+        Array("id: \(EventPage.cursor(boot, id))\nevent: \(type.rawValue)\ndata: ".utf8)
             + JSONValue.object(document.json).serialized() + Array("\n\n".utf8)
     }
 

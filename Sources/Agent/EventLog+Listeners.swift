@@ -95,7 +95,7 @@ extension EventLog {
             state.withLock { _ in listener.isPumpDue = false }
             let isFull = listener.stream.queuedByteCount >= Self.pumpByteCount
             let step = state.withLock { state -> (bytes: [UInt8]?, isOver: Bool) in
-                if !isFull, let bytes = state.frames(for: listener, milliseconds: clock()) {
+                if !isFull, let bytes = state.frames(for: listener, boot, milliseconds: clock()) {
                     return (bytes, false)
                 }
                 if listener.isPumpDue { return (nil, false) }
@@ -110,27 +110,29 @@ extension EventLog {
 
 extension EventLog.State {
     /// Frames of the next events, about `pumpByteCount`; nil when there are none.
-    fileprivate mutating func frames(for listener: EventListener, milliseconds: Int64) -> [UInt8]? {
+    fileprivate mutating func frames(
+        for listener: EventListener, _ boot: String, milliseconds: Int64
+    ) -> [UInt8]? {
         let (first, isGap) = first(after: listener.lastID)
         var bytes: [UInt8] = []
         if isGap {
             let since = listener.lastID > lastID ? nil : listener.lastID
             let gap = Event.gap(since: since, next: first, milliseconds: milliseconds)
-            bytes = gap.frame
+            bytes = gap.frame(boot: boot)
             listener.lastID = first - 1
         }
         var id = first
         while id <= lastID, bytes.count < EventLog.pumpByteCount {
-            bytes += frame(id)
+            bytes += frame(id, boot)
             listener.lastID = id
             id += 1
         }
         return bytes.isEmpty ? nil : bytes
     }
 
-    private mutating func frame(_ id: Int) -> [UInt8] {
+    private mutating func frame(_ id: Int, _ boot: String) -> [UInt8] {
         if let frame = frames[slot(id)] { return frame }
-        let frame = ring[slot(id)].frame
+        let frame = ring[slot(id)].frame(boot: boot)
         frames[slot(id)] = frame
         return frame
     }

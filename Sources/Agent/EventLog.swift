@@ -51,10 +51,30 @@ final class EventLog: Sendable {
     }
 
     let state = Mutex(State())
+    /// Tells this life of the agent, in which ids are counted from 1, from all others.
+    let boot: String
     let clock: @Sendable () -> Int64
 
     /// - Parameter clock: milliseconds since 1970, for gap events; the others bring their time.
-    init(clock: @escaping @Sendable () -> Int64 = { RFC3339.wallMilliseconds }) { self.clock = clock }
+    init(
+        boot: String = String(UInt64.random(in: .min ... .max), radix: 16),
+        clock: @escaping @Sendable () -> Int64 = { RFC3339.wallMilliseconds }
+    ) {
+        self.boot = boot
+        self.clock = clock
+    }
+
+    /// The id in a cursor or a plain number; nil when it is neither. One of another life is beyond every id of
+    /// this, which makes it a gap.
+    func id(in text: String) -> Int? {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard let digits = parts.last, parts.count <= 2, !digits.isEmpty,
+            digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let id = Int(digits)
+        else { return nil }
+        guard parts.count == 2 else { return id }
+        let isBoot = !parts[0].isEmpty && parts[0].utf8.allSatisfy { Character(UnicodeScalar($0)).isHexDigit }
+        return isBoot ? parts[0] == boot ? id : .max : nil
+    }
 
     /// Number of the newest event, 0 before the first.
     var lastID: Int { state.withLock { $0.lastID } }

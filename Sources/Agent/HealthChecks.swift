@@ -1,5 +1,9 @@
 // Whether the process makes progress (live) and forwards as it should (ready): named checks, read without
 // asking the control plane, so that a busy one is not taken for a dead one.
+//
+// Liveness is what is found at the moment. What readiness says of worker and control is damped: it is looked at
+// once a second, whoever asks and however often, and a single bad look takes nobody out of service. What the
+// agent itself has decided, to be starting or stopping, shows at once.
 
 internal import API
 internal import HTTP
@@ -10,21 +14,24 @@ internal import Synchronization
 final class HealthChecks: Sendable {
     /// Nil when it passes.
     struct Result: Sendable {
-        var name: String
+        var check: HealthCheck
         var failure: String?
     }
 
     /// The worker breathes and the control plane ticks about once a second; several missed are a hang.
     static let staleMilliseconds: UInt64 = 10_000
+    static let lookSeconds = 1.0
 
     private let worker: Worker
     private let heartbeat: Heartbeat
     private let isRestored = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
+    private let damped: Mutex<[HealthCheck: Damped]>
 
     init(worker: Worker, heartbeat: Heartbeat) {
         self.worker = worker
         self.heartbeat = heartbeat
+        damped = Mutex(Dictionary(uniqueKeysWithValues: HealthCheck.live.map { ($0, Damped(nil)) }))
     }
 
     /// The stored state is in force: resources may be read and written.
@@ -32,35 +39,78 @@ final class HealthChecks: Sendable {
     func restored() { isRestored.store(true, ordering: .relaxed) }
     func stopping() { isStopping.store(true, ordering: .relaxed) }
 
+    // MARK: Looking
+
+    /// What fails at this moment, and why.
+    private var found: [HealthCheck: String] {
+        func stale(_ age: UInt64, _ what: String) -> String? {
+            age > HealthChecks.staleMilliseconds ? "\(what) has not run for \(age) ms" : nil
+        }
+        var found: [HealthCheck: String] = [:]
+        found[.worker] = stale(worker.idleMilliseconds, "the forwarding thread")
+        found[.control] = stale(heartbeat.ageMilliseconds, "the control plane")
+        return found
+    }
+
+    /// One look for readiness. A thread that hangs does not count its own looks: they are not the agent's ticks.
+    func look() { look(found) }
+
+    func look(_ found: [HealthCheck: String]) {
+        damped.withLock { damped in
+            for check in HealthCheck.live { damped[check]?.look(found[check]) }
+        }
+    }
+
+    /// Looks once a second until cancelled.
+    func keepLooking() async {
+        while !Task.isCancelled {
+            look()
+            try? await Task.sleep(for: .seconds(HealthChecks.lookSeconds))
+        }
+    }
+
+    // MARK: Answers
+
     func live() -> [Result] {
-        [
-            check("worker", worker.idleMilliseconds, "the forwarding thread has not run"),
-            check("control", heartbeat.ageMilliseconds, "the control plane has not run"),
-        ]
+        let found = found
+        return HealthCheck.live.map { Result(check: $0, failure: found[$0]) }
     }
 
     func ready() -> [Result] {
-        live() + [
-            Result(
-                name: "state",
-                failure: isRestored.load(ordering: .relaxed) ? nil : "the stored state is being restored"),
-            Result(
-                name: "serving", failure: isStopping.load(ordering: .relaxed) ? "the agent is stopping" : nil),
-        ]
-    }
-
-    private func check(_ name: String, _ age: UInt64, _ what: String) -> Result {
-        Result(name: name, failure: age > HealthChecks.staleMilliseconds ? "\(what) for \(age) ms" : nil)
+        let damped = damped.withLock { $0 }
+        return HealthCheck.ready.map { check in
+            let failure: String? =
+                switch check {
+                case .worker, .control: damped[check]?.failure
+                case .state: isServing ? nil : "the stored state is being restored"
+                case .serving: isStopping.load(ordering: .relaxed) ? "the agent is stopping" : nil
+                }
+            return Result(check: check, failure: failure)
+        }
     }
 
     /// "ok", or every check with `?verbose`; `unavailable` when one fails.
     func answer(_ results: [Result], _ call: Call) throws(Problem) -> HTTPResponse {
-        let failures = results.filter { $0.failure != nil }
-        guard failures.isEmpty else {
-            throw Problem(
-                .unavailable, failures.map { "\($0.name): \($0.failure ?? "")" }.joined(separator: "; "))
+        let lines = try HealthChecks.lines(results)
+        return .text(call.query("verbose") == nil ? "ok\n" : lines)
+    }
+
+    /// The line of the check in the path.
+    func answerOne(of results: [Result], _ call: Call) throws(Problem) -> HTTPResponse {
+        let name = call.parameters["check"] ?? ""
+        let asked = results.filter { $0.check.rawValue == name }
+        guard !asked.isEmpty else {
+            let wanted = results.map(\.check.rawValue).joined(separator: ", ")
+            throw Problem(.notFound, "there is no such check: wanted \(wanted), found \(name)")
         }
-        guard call.request.query.contains(where: { $0.name == "verbose" }) else { return .text("ok\n") }
-        return .text(results.map { "[+]\($0.name) ok\n" }.joined())
+        return .text(try HealthChecks.lines(asked))
+    }
+
+    private static func lines(_ results: [Result]) throws(Problem) -> String {
+        let failures = results.compactMap { result in
+            result.failure.map { "\(result.check.rawValue): \($0)" }
+        }
+        guard failures.isEmpty else { throw Problem(.unavailable, failures.joined(separator: "; ")) }
+        return results.map { "[+]\($0.check.rawValue) ok\n" }.joined()
     }
 }

@@ -13,7 +13,10 @@ struct ChangeLog {
 
     mutating func onRollback(_ step: @escaping () -> Void) { rollback.append(step) }
     mutating func onCommit(_ step: @escaping () -> Void) { commit.append(step) }
-    func rollBack() { for step in rollback.reversed() { step() } }
+    /// Each step is let go of once it is done: what it holds, an interface for one, may be in the way of the next.
+    mutating func rollBack() {
+        while let step = rollback.popLast() { step() }
+    }
     func commitAll() { for step in commit { step() } }
 }
 
@@ -42,6 +45,7 @@ final class Host {
     private var graveyard: [AnyObject] = []
     private var freedPlaces: [Place] = []
     private var closedListeners: [RunningListener] = []
+    private var lastHolder: (key: RunningListener.Key, holder: PortHolder?, milliseconds: UInt64)?
 
     init(
         worker: Worker, macSeed: UInt64, sourcePorts: ClosedRange<UInt16>, strictVXLAN: Bool,
@@ -211,6 +215,16 @@ final class Host {
             count + bridge.locals.filter { $0.error != nil }.count
                 + bridge.tunnels.values.filter { $0.error != nil }.count
         }
+    }
+
+    /// Who has a port that could not be had. Thousands of tunnels may ask about one port at once, and an answer
+    /// costs a look at every descriptor of the host: it is good for a second.
+    func holder(of key: RunningListener.Key) -> PortHolder? {
+        let now = Worker.nowMilliseconds
+        if let last = lastHolder, last.key == key, now - last.milliseconds < 1000 { return last.holder }
+        let holder = PortHolder.udp(key.port, isIPv4: key.isIPv4)
+        lastHolder = (key, holder, now)
+        return holder
     }
 
     // MARK: The underlay as the kernel sees it

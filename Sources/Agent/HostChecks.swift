@@ -46,25 +46,43 @@ extension Host {
 
     /// Refuses what making `actions` would find: taken names, missing namespaces and interfaces, used ports.
     /// Changes nothing that lasts: a socket is bound and closed to see whether it can be.
-    func checkMakeable(_ actions: [Action], _ desired: DesiredState) throws(Problem) {
+    func checkMakeable(_ actions: [Action], _ desired: DesiredState) throws(Refusal) {
+        var leaving: Set<InterfaceName> = []
         for action in actions {
-            switch action {
-            case .createBridge(let name):
-                guard let spec = desired.bridges[name] else { continue }
-                try checkFree(localSettings(name, spec, 1500))
-            case .createPort(let bridge, let name):
-                guard let port = desired.bridges[bridge]?.ports[name] else { continue }
-                try checkInterface(settings(bridge, name, port, 1500), port)
-            case .changePort(let bridge, let name):
-                guard let port = desired.bridges[bridge]?.ports[name] else { continue }
-                let settings = settings(bridge, name, port, 1500)
-                if let running = bridges[bridge]?.ports[name], keeps(running, settings, port) { continue }
-                try checkInterface(settings, port)
-            case .createTunnel(let bridge, let name), .changeTunnel(let bridge, let name):
-                guard let tunnel = desired.bridges[bridge]?.tunnels[name] else { continue }
-                try checkSocket(RunningListener.Key(tunnel))
-            default: continue
+            do throws(Problem) {
+                try checkMakeable(action, desired, &leaving)
+            } catch {
+                throw Refusal(error, about: [action.resource])
             }
+        }
+    }
+
+    /// `leaving` has the names that earlier steps free.
+    private func checkMakeable(
+        _ action: Action, _ desired: DesiredState, _ leaving: inout Set<InterfaceName>
+    ) throws(Problem) {
+        switch action {
+        case .setAside(let bridge, let name):
+            let owner = bridges[bridge]
+            let port = name == bridge ? owner?.local : owner?.ports[name]
+            guard case .tap(let tap) = port?.device else { return }
+            leaving.insert(InterfaceName(namespace: tap.settings.namespace, name: tap.settings.name))
+        case .createBridge(let name):
+            guard let spec = desired.bridges[name] else { return }
+            try checkFree(localSettings(name, spec, 1500), leaving)
+        case .createPort(let bridge, let name):
+            guard let port = desired.bridges[bridge]?.ports[name] else { return }
+            try checkInterface(settings(bridge, name, port, 1500), port, leaving)
+        case .changePort(let bridge, let name):
+            guard let port = desired.bridges[bridge]?.ports[name] else { return }
+            let settings = settings(bridge, name, port, 1500)
+            if let running = bridges[bridge]?.ports[name], keeps(running, settings, port) { return }
+            try checkInterface(settings, port, leaving)
+        case .createTunnel(let bridge, let name), .changeTunnel(let bridge, let name):
+            guard let tunnel = desired.bridges[bridge]?.tunnels[name] else { return }
+            try checkSocket(RunningListener.Key(tunnel))
+            try checkSenders(SenderKind(tunnel))
+        default: return
         }
     }
 
@@ -80,21 +98,37 @@ extension Host {
         }
     }
 
-    private func checkInterface(_ settings: InterfaceSettings, _ port: API.Port) throws(Problem) {
-        guard port.type == .system else { return try checkFree(settings) }
+    private func checkInterface(
+        _ settings: InterfaceSettings, _ port: API.Port, _ leaving: Set<InterfaceName>
+    ) throws(Problem) {
+        guard port.type == .system else { return try checkFree(settings, leaving) }
+        let isLeaving = leaving.contains(InterfaceName(namespace: nil, name: settings.name))
         do throws(LinuxError) {
-            guard try Netlink.link(named: settings.name) == nil else { return }
+            if !isLeaving, try Netlink.link(named: settings.name) != nil { return }
         } catch {
             throw Problem(error)
         }
         throw Problem.attaching(settings.name, LinuxError("attach interface", code: Problem.noDevice))
     }
 
-    private func checkFree(_ settings: InterfaceSettings) throws(Problem) {
+    private func checkFree(
+        _ settings: InterfaceSettings, _ leaving: Set<InterfaceName>
+    ) throws(Problem) {
+        if leaving.contains(InterfaceName(namespace: settings.namespace, name: settings.name)) { return }
         do throws(LinuxError) {
             try TAPDevice.checkFree(settings)
         } catch {
             throw Problem.creating(settings, error)
+        }
+    }
+
+    /// Opens the pool and closes it: whether sixteen ports are free is known only by having them.
+    private func checkSenders(_ kind: SenderKind) throws(Problem) {
+        guard !senders.has(kind) else { return }
+        do throws(LinuxError) {
+            _ = try SenderPool(kind, ports: sourcePorts)
+        } catch {
+            throw Problem.sending(sourcePorts, error)
         }
     }
 
@@ -103,7 +137,7 @@ extension Host {
         do throws(LinuxError) {
             _ = try UDPListener(port: key.port, isIPv4: key.isIPv4)
         } catch {
-            throw Problem.listening(Int(key.port), error)
+            throw Problem.listening(key, error, holder(of: key))
         }
     }
 }

@@ -72,7 +72,6 @@ extension Host {
             var change = ChangeLog()
             do throws(Problem) {
                 try apply(settings, to: port, &change)
-                if port.device != nil { port.fault = nil }
             } catch {
                 port.fault = error.detail
                 failures.append(error.detail)
@@ -85,19 +84,24 @@ extension Host {
         _ wanted: InterfaceSettings, to port: RunningPort, _ change: inout ChangeLog
     ) throws(Problem) {
         // A vanished interface is the port's trouble, not that of whoever changes something else.
-        guard !loseIfGone(port), case .tap(let tap) = port.device, tap.settings != wanted else { return }
-        let (before, mtuBefore) = (tap.settings, port.mtu)
-        change.onRollback {
-            // Best effort: what cannot be put back either is shown by the interface's own state.
-            try? tap.apply(before)
-            port.mtu = mtuBefore
+        guard !loseIfGone(port), port.device != nil else { return }
+        if case .tap(let tap) = port.device, tap.settings != wanted {
+            let (before, mtuBefore) = (tap.settings, port.mtu)
+            change.onRollback {
+                // Best effort: what cannot be put back either is shown by the interface's own state.
+                try? tap.apply(before)
+                port.mtu = mtuBefore
+            }
+            do throws(LinuxError) {
+                try tap.apply(wanted)
+                port.mtu = wanted.mtu
+            } catch {
+                throw Problem.changing(wanted, error)
+            }
         }
-        do throws(LinuxError) {
-            try tap.apply(wanted)
-            port.mtu = wanted.mtu
-        } catch {
-            throw Problem.changing(wanted, error)
-        }
+        let fault = port.fault
+        change.onRollback { port.fault = fault }
+        port.fault = nil
     }
 
     /// Puts back what was written and is missing from interfaces in the agent's own namespace: the kernel
@@ -271,12 +275,12 @@ extension Problem {
         return Problem(isAboutAddress ? .conflict : .kernelRefused, "interface \(settings.name): \(error)")
     }
 
-    static func listening(_ port: Int, _ error: LinuxError) -> Problem {
+    static func listening(
+        _ key: RunningListener.Key, _ error: LinuxError, _ holder: PortHolder?
+    ) -> Problem {
         guard error.code == addressInUse else { return Problem(error) }
-        return Problem(
-            .conflict,
-            "UDP port \(port) is in use by another socket of this host: is there a vxlan device or another "
-                + "switch with this dst_port?")
+        let found = holder.map { "\($0) has it" } ?? "it has just been let go, try again"
+        return Problem(.conflict, "UDP port \(key.port) (dst_port) is in use on this host: \(found)")
     }
 
     static func sending(_ ports: ClosedRange<UInt16>, _ error: LinuxError) -> Problem {

@@ -10,6 +10,7 @@ extension Host {
     /// Takes one step towards `desired`. Failures are problems for whoever asked.
     func make(_ action: Action, _ desired: DesiredState, _ change: inout ChangeLog) throws(Problem) {
         switch action {
+        case .setAside(let bridge, let name): try setAside(bridge, name, &change)
         case .createBridge(let name): try createBridge(name, desired, &change)
         case .changeBridge(let name): try changeBridge(name, desired, &change)
         case .createPort(let bridge, let name): try createPort(bridge, name, desired, &change)
@@ -42,6 +43,25 @@ extension Host {
             for place in bridge.places { bury(place, of: nil) }
             bury(bridge)
         default: break
+        }
+    }
+
+    /// Frees an interface's name; the interface itself is about to be replaced or deleted.
+    private func setAside(_ bridge: Name, _ name: Name, _ change: inout ChangeLog) throws(Problem) {
+        let owner = bridges[bridge]
+        let port = name == bridge ? owner?.local : owner?.ports[name]
+        guard let port, !loseIfGone(port), case .tap(let tap) = port.device else { return }
+        do throws(LinuxError) {
+            try tap.setAside()
+        } catch {
+            throw Problem(error)
+        }
+        change.onRollback {
+            do throws(LinuxError) {
+                try tap.takeBack()
+            } catch {
+                port.fault = error.description
+            }
         }
     }
 
@@ -197,7 +217,7 @@ extension Host {
                 listeners[key] = try RunningListener(
                     key, identity: newIdentity(), trains: offload.udpTrains)
             } catch {
-                throw Problem.listening(tunnel.dstPort, error)
+                throw Problem.listening(key, error, holder(of: key))
             }
             change.onRollback { [self] in listeners[key] = nil }
         }

@@ -18,34 +18,35 @@ struct Page: Sendable {
             guard isDigits, let number = Int(text), Operation.Query.pageLimit.contains(number) else {
                 let range = Operation.Query.pageLimit
                 throw Problem(
-                    .malformedRequest,
-                    "query parameter limit: wanted an integer from \(range.lowerBound) to \(range.upperBound), "
-                        + "found \(text)")
+                    parameter: "limit", wanted: "an integer from \(range.lowerBound) to \(range.upperBound)",
+                    found: text)
             }
             limit = number
         }
         if let token = call.query("page_token") {
             guard let key = Page.decode(token, collection) else {
                 throw Problem(
-                    .malformedRequest,
-                    "query parameter page_token: wanted the next_page_token of an earlier answer, found \(token)"
-                )
+                    parameter: "page_token", wanted: "the next_page_token of an earlier answer", found: token)
             }
             after = key
         }
     }
 
-    /// Goes through sorted keys and makes items until the page is full; nil from `make` leaves one out.
+    /// Goes through sorted keys and makes items until the page is full; nil from `make` leaves one out. A page
+    /// has a next one only when there is an item for it.
     func collect<Item: Record>(
         _ keys: [String], _ make: (String) throws(Problem) -> Item?
     ) throws(Problem) -> List<Item> {
         var items: [Item] = []
         let start = after.map { after in keys.firstIndex { $0 > after } ?? keys.endIndex } ?? keys.startIndex
-        for index in start..<keys.endIndex {
-            if let item = try make(keys[index]) { items.append(item) }
-            if items.count == limit, index + 1 < keys.endIndex {
-                return List(items, nextPageToken: Page.encode(keys[index], collection))
+        var last = ""
+        for key in keys[start...] {
+            guard let item = try make(key) else { continue }
+            if items.count == limit {
+                return List(items, nextPageToken: Page.encode(last, collection))
             }
+            items.append(item)
+            last = key
         }
         return List(items)
     }

@@ -1,12 +1,17 @@
 // The steps from one desired state to another: the only way anything running is changed. Pure.
 //
-// Order: what is new is made before what is old is broken, so that traffic has a way at every moment.
+// Order: what is new is made before what is old is broken, so that traffic has a way at every moment. The one
+// thing two resources cannot have meanwhile is an interface name: where one passes from one resource to another,
+// the interface that loses it is renamed out of the way first, which can be taken back like every make.
 
 internal import API
 internal import Wire
 
 /// One step.
 enum Action: Equatable, Sendable {
+    /// A port's interface, or the local one of the bridge of that name, gives up its name; it goes on
+    /// forwarding until it is replaced or deleted.
+    case setAside(Name, Name)
     case createBridge(Name)
     case changeBridge(Name)
     case createPort(Name, Name)
@@ -26,44 +31,111 @@ enum Action: Equatable, Sendable {
         default: true
         }
     }
+
+    /// What it is about.
+    var resource: ResourceID {
+        switch self {
+        case .createBridge(let name), .changeBridge(let name), .deleteBridge(let name): .bridge(name)
+        case .setAside(let bridge, let name): name == bridge ? .bridge(bridge) : .port(bridge, name)
+        case .createPort(let bridge, let name), .changePort(let bridge, let name),
+            .deletePort(let bridge, let name):
+            .port(bridge, name)
+        case .createTunnel(let bridge, let name), .changeTunnel(let bridge, let name),
+            .deleteTunnel(let bridge, let name):
+            .tunnel(bridge, name)
+        case .pinMAC(let bridge, let mac), .unpinMAC(let bridge, let mac): .mac(bridge, mac)
+        }
+    }
+
+    /// The bridge a step belongs to.
+    var bridge: Name { resource.bridge }
 }
 
 /// Empty exactly when both states are equal.
 func plan(_ old: DesiredState, _ new: DesiredState) -> [Action] {
-    var actions: [Action] = []
-    for (name, bridge) in new.bridges.sorted(by: { $0.key < $1.key }) where old.bridges[name] != bridge {
-        let before = old.bridges[name]
-        if before == nil {
-            actions.append(.createBridge(name))
-        } else if before?.spec != bridge.spec {
-            actions.append(.changeBridge(name))
-        }
-        actions += planMembers(name, before ?? DesiredBridge(), bridge)
-    }
-    for name in old.bridges.keys.sorted() where new.bridges[name] == nil {
-        actions.append(.deleteBridge(name))
-    }
-    // Stable: within makes and breaks the order above holds.
-    return actions.filter(\.makes) + actions.filter { !$0.makes }
+    plan(new.changes(from: old, at: old.ids + new.ids))
 }
 
-private func planMembers(_ bridge: Name, _ old: DesiredBridge, _ new: DesiredBridge) -> [Action] {
-    var actions: [Action] = []
-    for (name, port) in new.ports.sorted(by: { $0.key < $1.key }) where old.ports[name] != port {
-        actions.append(old.ports[name] == nil ? .createPort(bridge, name) : .changePort(bridge, name))
+/// The steps of some changes that are all there are.
+func plan(_ changes: [ResourceChange]) -> [Action] {
+    let goneBridges = Set(changes.filter { $0.to == nil && $0.id.kind == Bridge.kind }.map(\.id.bridge))
+    let steps = changes.compactMap { change -> Step? in
+        let isWholeBridge = change.id.kind != Bridge.kind && goneBridges.contains(change.id.bridge)
+        return isWholeBridge ? nil : Step(change)
+    }.sorted { $0.order < $1.order }
+    return setAsides(changes) + steps.map(\.action)
+}
+
+/// A step and its place among the others.
+private struct Step {
+    let action: Action
+    /// Makes before breaks, and bridges last to go; then bridge by bridge, then by kind, then by key.
+    let order: (Int, Name, Int, String)
+
+    init(_ change: ResourceChange) {
+        let (isNew, isGone) = (change.from == nil, change.to == nil)
+        let rank: Int
+        var key = ""
+        switch change.id {
+        case .bridge(let name):
+            action = isNew ? .createBridge(name) : isGone ? .deleteBridge(name) : .changeBridge(name)
+            rank = 0
+        case .port(let bridge, let name):
+            action =
+                isNew
+                ? .createPort(bridge, name) : isGone ? .deletePort(bridge, name) : .changePort(bridge, name)
+            (rank, key) = (isGone ? 3 : 1, "\(name)")
+        case .tunnel(let bridge, let name):
+            action =
+                isNew
+                ? .createTunnel(bridge, name)
+                : isGone ? .deleteTunnel(bridge, name) : .changeTunnel(bridge, name)
+            (rank, key) = (2, "\(name)")
+        case .mac(let bridge, let mac):
+            action = isGone ? .unpinMAC(bridge, mac) : .pinMAC(bridge, mac)
+            (rank, key) = (isGone ? 1 : 3, "\(mac)")
+        }
+        let phase = !isGone ? 0 : rank == 0 ? 2 : 1
+        order = (phase, change.id.bridge, rank, key)
     }
-    for (name, tunnel) in new.tunnels.sorted(by: { $0.key < $1.key }) where old.tunnels[name] != tunnel {
-        actions.append(old.tunnels[name] == nil ? .createTunnel(bridge, name) : .changeTunnel(bridge, name))
+}
+
+/// Interfaces whose names pass to others.
+private func setAsides(_ changes: [ResourceChange]) -> [Action] {
+    var wanted: Set<InterfaceName> = []
+    for change in changes {
+        let (before, after) = (change.from?.interface(of: change.id), change.to?.interface(of: change.id))
+        if let after, after != before { wanted.insert(after) }
     }
-    for (mac, entry) in new.macs.sorted(by: { $0.key < $1.key }) where old.macs[mac] != entry {
-        actions.append(.pinMAC(bridge, mac))
+    guard !wanted.isEmpty else { return [] }
+    return changes.compactMap { change -> Action? in
+        let (before, after) = (change.from?.interface(of: change.id), change.to?.interface(of: change.id))
+        guard let before, before != after, wanted.contains(before) else { return nil }
+        switch change.id {
+        case .bridge(let name): return .setAside(name, name)
+        // An interface that is only attached is not ours to rename.
+        case .port(let bridge, let name):
+            if case .port(let port)? = change.from, port.type == .system { return nil }
+            return .setAside(bridge, name)
+        case .tunnel, .mac: return nil
+        }
     }
-    for mac in old.macs.keys.sorted() where new.macs[mac] == nil { actions.append(.unpinMAC(bridge, mac)) }
-    for name in old.tunnels.keys.sorted() where new.tunnels[name] == nil {
-        actions.append(.deleteTunnel(bridge, name))
+}
+
+/// An interface, by where it is and what it is called there.
+struct InterfaceName: Hashable {
+    var namespace: String?
+    var name: String
+}
+
+extension Spec {
+    /// The interface a resource has; nil when its kind has none.
+    func interface(of id: ResourceID) -> InterfaceName? {
+        switch (id, self) {
+        case (.bridge(let name), _): InterfaceName(namespace: nil, name: "\(name)")
+        case (.port(_, let name), .port(let port)):
+            InterfaceName(namespace: port.netns, name: port.ifname ?? "\(name)")
+        default: nil
+        }
     }
-    for name in old.ports.keys.sorted() where new.ports[name] == nil {
-        actions.append(.deletePort(bridge, name))
-    }
-    return actions
 }

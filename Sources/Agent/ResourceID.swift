@@ -41,6 +41,16 @@ enum ResourceID: Hashable, Sendable {
     /// "/v1/bridges/br0/ports/web1"
     var path: String { kind.path(keys) }
 
+    /// "port web1 of bridge br0"
+    var title: String {
+        switch self {
+        case .bridge(let name): "bridge \(name)"
+        case .port(let bridge, let name): "port \(name) of bridge \(bridge)"
+        case .tunnel(let bridge, let name): "tunnel \(name) of bridge \(bridge)"
+        case .mac(let bridge, let mac): "static entry \(mac) of bridge \(bridge)"
+        }
+    }
+
     /// The resource of `kind` with these keys.
     init(_ kind: Kind, _ keys: [String]) throws(Problem) {
         guard keys.count == kind.lineage.count, let first = keys.first, let last = keys.last else {
@@ -127,6 +137,9 @@ extension DesiredState {
             }
         }
     }
+
+    /// Every resource of the state.
+    var ids: [ResourceID] { bridges.keys.flatMap { [.bridge($0)] + dependants(of: .bridge($0)) } }
 
     /// The resources that go when one goes: a bridge's members, the static entries of a port or tunnel.
     func dependants(of id: ResourceID) -> [ResourceID] {

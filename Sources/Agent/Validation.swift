@@ -14,77 +14,163 @@ enum AgentLimits {
     static let bridgeMembers = 65_000
 }
 
-extension DesiredState {
-    /// Throws `conflict` or `limit_exceeded`, naming the other party, when the state contradicts itself.
-    func checkConsistency() throws(Problem) {
-        guard bridges.count <= AgentLimits.bridges else {
-            throw Problem(.limitExceeded, "wanted at most \(AgentLimits.bridges) bridges")
-        }
-        var interfaces: [Interface: String] = [:]
-        var tunnels: [TunnelIdentity: String] = [:]
-        for (name, bridge) in bridges.sorted(by: { $0.key < $1.key }) {
-            try claim(Interface(namespace: nil, name: "\(name)"), "bridge \(name)", &interfaces)
-            try check(name, bridge, &interfaces)
-            for (tunnel, spec) in bridge.tunnels.sorted(by: { $0.key < $1.key }) {
-                let identity = TunnelIdentity(spec, bridge.vni(of: spec))
-                let owner = "tunnel \(tunnel) of bridge \(name)"
-                if let other = tunnels.updateValue(owner, forKey: identity) {
-                    throw Problem(
-                        .conflict,
-                        "\(owner) and \(other) both claim \(identity): remote_ip, local_ip, vni and dst_port "
-                            + "together must be unique")
-                }
-            }
+/// Why a change cannot be made, and which resources it is about.
+struct Refusal: Error {
+    var problem: Problem
+    var resources: [ResourceID]
+
+    init(_ problem: Problem, about resources: [ResourceID]) {
+        self.problem = problem
+        self.resources = resources
+    }
+
+    init(_ code: ProblemCode, _ detail: String, about resources: ResourceID...) {
+        self.init(Problem(code, detail), about: resources)
+    }
+}
+
+/// What only one resource may have at a time, and which one has it. Kept beside the desired state, so that a
+/// change is compared with everything else at the cost of the change.
+struct Claims {
+    fileprivate enum Claim: Hashable {
+        case interface(InterfaceName)
+        case datagrams(TunnelIdentity)
+    }
+
+    /// What a change gives up and takes.
+    struct Transfer {
+        fileprivate var released: [Claim] = []
+        fileprivate var taken: [Claim: ResourceID] = [:]
+    }
+
+    private var owners: [Claim: ResourceID] = [:]
+
+    /// Of a state that is known to be consistent.
+    init(_ state: DesiredState = DesiredState()) {
+        for id in state.ids {
+            if let claim = Claims.claim(of: id, state) { owners[claim] = id }
         }
     }
 
-    /// An interface, by where it is and what it is called there.
-    private struct Interface: Hashable {
-        var namespace: String?
-        var name: String
+    private static func claim(of id: ResourceID, _ state: DesiredState) -> Claim? {
+        if case .tunnel(let bridge, let name) = id {
+            guard let owner = state.bridges[bridge], let tunnel = owner.tunnels[name] else { return nil }
+            return .datagrams(TunnelIdentity(tunnel, owner.vni(of: tunnel)))
+        }
+        return state[id]?.interface(of: id).map(Claim.interface)
     }
 
-    private func claim(_ interface: Interface, _ owner: String, _ taken: inout [Interface: String])
-        throws(Problem)
-    {
-        if let other = taken.updateValue(owner, forKey: interface) {
+    /// Throws `conflict` when two resources of `new` would have the same; only `changes` differ from `old`.
+    func transfer(
+        _ changes: [ResourceChange], from old: DesiredState, to new: DesiredState
+    ) throws(Refusal) -> Transfer {
+        var ids = changes.map(\.id)
+        for change in changes {
+            // A bridge's VNI is that of its tunnels that have none of their own.
+            guard case (.bridge(let before)?, .bridge(let after)?) = (change.from, change.to),
+                before.vni != after.vni, let bridge = new.bridges[change.id.bridge]
+            else { continue }
+            let known = Set(ids)
+            ids += bridge.tunnels.keys.sorted().map { .tunnel(change.id.bridge, $0) }
+                .filter { !known.contains($0) }
+        }
+        var transfer = Transfer()
+        for id in ids {
+            if let claim = Claims.claim(of: id, old) { transfer.released.append(claim) }
+        }
+        let released = Set(transfer.released)
+        for id in ids {
+            guard let claim = Claims.claim(of: id, new) else { continue }
+            let other = transfer.taken[claim] ?? (released.contains(claim) ? nil : owners[claim])
+            if let other { throw Claims.clash(claim, id, other) }
+            transfer.taken[claim] = id
+        }
+        return transfer
+    }
+
+    mutating func carryOut(_ transfer: Transfer) {
+        for claim in transfer.released { owners[claim] = nil }
+        owners.merge(transfer.taken) { _, new in new }
+    }
+
+    private static func clash(_ claim: Claim, _ one: ResourceID, _ other: ResourceID) -> Refusal {
+        switch claim {
+        case .interface(let interface):
             let place = interface.namespace.map { " in namespace \($0)" } ?? ""
-            throw Problem(.conflict, "\(owner) and \(other) both want interface \(interface.name)\(place)")
+            return Refusal(
+                .conflict, "\(one.title) and \(other.title) both want interface \(interface.name)\(place)",
+                about: one, other)
+        case .datagrams(let identity):
+            return Refusal(
+                .conflict,
+                "\(one.title) and \(other.title) both claim \(identity): remote_ip, local_ip, vni and "
+                    + "dst_port together must be unique",
+                about: one, other)
+        }
+    }
+}
+
+extension DesiredState {
+    /// Throws `conflict` or `limit_exceeded` when changes that led here break what holds within a bridge, or
+    /// the agent's limits.
+    func check(_ changes: [ResourceChange]) throws(Refusal) {
+        guard bridges.count <= AgentLimits.bridges else {
+            throw Refusal(
+                Problem(.limitExceeded, "wanted at most \(AgentLimits.bridges) bridges"),
+                about: changes.map(\.id).filter { $0.kind == Bridge.kind })
+        }
+        for change in changes where change.to != nil {
+            guard let bridge = bridges[change.id.bridge] else { continue }
+            try bridge.check(change.id)
+        }
+        for name in Set(changes.map(\.id.bridge)) { try bridges[name]?.checkLimits(name) }
+    }
+}
+
+extension DesiredBridge {
+    fileprivate func checkLimits(_ name: Name) throws(Refusal) {
+        let members = ports.count + tunnels.count
+        guard members <= AgentLimits.bridgeMembers else {
+            throw Refusal(
+                .limitExceeded,
+                "bridge \(name): wanted at most \(AgentLimits.bridgeMembers) ports and tunnels, "
+                    + "found \(members)", about: .bridge(name))
+        }
+        guard macs.count <= spec.macTableSize else {
+            throw Refusal(
+                .limitExceeded,
+                "bridge \(name): wanted at most mac_table_size (\(spec.macTableSize)) static entries, "
+                    + "found \(macs.count)", about: .bridge(name))
         }
     }
 
-    private func check(
-        _ name: Name, _ bridge: DesiredBridge, _ interfaces: inout [Interface: String]
-    ) throws(Problem) {
-        let members = bridge.ports.count + bridge.tunnels.count
-        guard members <= AgentLimits.bridgeMembers else {
-            throw Problem(
-                .limitExceeded,
-                "bridge \(name): wanted at most \(AgentLimits.bridgeMembers) ports and tunnels, found \(members)"
-            )
-        }
-        guard bridge.macs.count <= bridge.spec.macTableSize else {
-            throw Problem(
-                .limitExceeded,
-                "bridge \(name): wanted at most mac_table_size (\(bridge.spec.macTableSize)) static entries, "
-                    + "found \(bridge.macs.count)")
-        }
-        for (port, spec) in bridge.ports.sorted(by: { $0.key < $1.key }) {
-            let owner = "port \(port) of bridge \(name)"
-            if port == name {
-                throw Problem(.conflict, "\(owner): the bridge's local port has that name")
+    /// Members of a bridge have names of their own, and static entries lead to one of them.
+    fileprivate func check(_ id: ResourceID) throws(Refusal) {
+        switch id {
+        case .port(let bridge, let name):
+            if name == bridge {
+                throw Refusal(.conflict, "\(id.title): the bridge's local port has that name", about: id)
             }
-            if bridge.tunnels[port] != nil {
-                throw Problem(.conflict, "\(owner): a tunnel of the bridge has that name")
+            if tunnels[name] != nil {
+                throw Refusal(
+                    .conflict, "\(id.title): a tunnel of the bridge has that name", about: id,
+                    .tunnel(bridge, name))
             }
-            try claim(Interface(namespace: spec.netns, name: spec.ifname ?? "\(port)"), owner, &interfaces)
-        }
-        if bridge.tunnels[name] != nil {
-            throw Problem(.conflict, "tunnel \(name): the bridge's local port has that name")
-        }
-        for (mac, entry) in bridge.macs where bridge.member(named: entry.port, of: name) == nil {
-            throw Problem(
-                .conflict, "static entry \(mac): bridge \(name) has no port or tunnel called \(entry.port)")
+        case .tunnel(let bridge, let name):
+            if name == bridge {
+                throw Refusal(.conflict, "tunnel \(name): the bridge's local port has that name", about: id)
+            }
+            if ports[name] != nil {
+                let port = ResourceID.port(bridge, name)
+                throw Refusal(
+                    .conflict, "\(port.title): a tunnel of the bridge has that name", about: id, port)
+            }
+        case .mac(let bridge, let mac):
+            guard let entry = macs[mac], member(named: entry.port, of: bridge) == nil else { return }
+            throw Refusal(
+                .conflict,
+                "static entry \(mac): bridge \(bridge) has no port or tunnel called \(entry.port)", about: id)
+        case .bridge: break
         }
     }
 }

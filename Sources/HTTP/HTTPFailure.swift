@@ -20,8 +20,6 @@ public enum HTTPFailure: Error, Equatable, Sendable {
     case tooManyLargeBodies(limit: Int)
     /// As many streams as may be are open already. 503.
     case tooManyStreams(limit: Int)
-    /// A method this server does not know, which includes `get` in lower case. 501.
-    case methodNotImplemented(String)
     /// The handler had not answered after this many seconds; its task has been cancelled. 503.
     case handlerTimeout(seconds: Double)
     /// The server is stopping. 503.
@@ -34,7 +32,6 @@ public enum HTTPFailure: Error, Equatable, Sendable {
         case .bodyTooLarge: 413
         case .uriTooLong: 414
         case .tooManyHeaders: 431
-        case .methodNotImplemented: 501
         case .handlerTimeout, .unavailable, .tooManyLargeBodies, .tooManyStreams: 503
         }
     }
@@ -51,8 +48,6 @@ public enum HTTPFailure: Error, Equatable, Sendable {
         case .tooManyLargeBodies(let limit):
             "wanted at most \(limit) large bodies at the same time, found more; try again"
         case .tooManyStreams(let limit): "wanted at most \(limit) listeners at the same time, found more"
-        case .methodNotImplemented(let method):
-            "wanted one of \(RequestHead.methods.joined(separator: ", ")), found \"\(method)\""
         case .handlerTimeout(let seconds): "no answer within \(seconds) seconds; try again"
         case .unavailable: "the server is stopping; try again"
         }

@@ -1,10 +1,10 @@
 /// The head of a request, checked: the gate between libmicrohttpd's lenient parser and our handlers. Pure.
 ///
 /// Every rule answers a behaviour measured in libmicrohttpd 0.9.75: it accepts two lengths, a length beside
-/// a transfer coding, unknown codings, absolute targets, blanks in names and any method.
+/// a transfer coding, unknown codings, absolute targets, blanks in names and methods that are no tokens.
 struct RequestHead {
-    /// Methods a handler may see; names are case-sensitive (RFC 9110 §9.1).
-    static let methods = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"]
+    /// Longest method a handler may see. Which one a path has is the router's to say.
+    static let methodByteCount = 32
 
     let method: String
     let target: RequestTarget
@@ -19,8 +19,12 @@ struct RequestHead {
         method: String, target: [UInt8], version: String, headers: [(name: String, value: String)],
         limits: HTTPLimits
     ) throws(HTTPFailure) {
-        guard Self.methods.contains(method) else {
-            throw .methodNotImplemented(PercentDecoding.printable(Array(method.utf8)))
+        guard !method.isEmpty, method.utf8.count <= Self.methodByteCount,
+            method.utf8.allSatisfy(\.isTokenByte)
+        else {
+            throw .malformedRequest(
+                "wanted a method of at most \(Self.methodByteCount) bytes, "
+                    + "found \"\(PercentDecoding.printable(Array(method.utf8)))\"")
         }
         guard version == "HTTP/1.1" || version == "HTTP/1.0" else {
             throw .malformedRequest(

@@ -91,6 +91,14 @@ public enum Netlink {
         _ = try exchange(message, "change interface \(index)")
     }
 
+    /// EBUSY when the kernel renames only interfaces that are down, and this one is up. A name with %d is numbered.
+    static func rename(_ index: Int32, to name: String) throws(LinuxError) {
+        var message = NetlinkMessage(type: UInt16(RTM_NEWLINK), flags: request | acknowledge, sequence: 1)
+        message.appendLink(index: index)
+        message.attribute(Int(IFLA_IFNAME), name)
+        _ = try exchange(message, "rename interface \(index) to \(name)")
+    }
+
     /// Moves an interface of this namespace into another, under a name of its own there.
     public static func move(_ index: Int32, to namespace: String, as name: String) throws(LinuxError) {
         let descriptor = try check(clx_open_read(Namespace.path(namespace)), "open namespace \(namespace)")
@@ -185,7 +193,7 @@ public enum Netlink {
     }
 
     /// Sends a request and collects its answer up to the acknowledgement or the end of a dump.
-    private static func exchange(
+    static func exchange(
         _ message: NetlinkMessage, _ operation: @autoclosure () -> String
     ) throws(LinuxError) -> [NetlinkReply] {
         let socket = try check(clx_netlink_open(0), "open a netlink socket")

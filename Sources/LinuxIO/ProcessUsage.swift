@@ -17,7 +17,7 @@ public struct ProcessUsage: Sendable {
     public init() {
         let ticks = Double(sysconf(Int32(_SC_CLK_TCK)))
         // The command's name may hold spaces and parentheses; fields are counted from behind it.
-        if let stat = ProcessUsage.read("/proc/self/stat"), let end = stat.lastIndex(of: ")") {
+        if let stat = ProcFile.read("/proc/self/stat"), let end = stat.lastIndex(of: ")") {
             let fields = stat[stat.index(end, offsetBy: 2)...].split(separator: " ")
             func number(_ field: Int) -> UInt64 { fields.count > field ? UInt64(fields[field]) ?? 0 : 0 }
             cpuSeconds = Double(number(11) + number(12)) / ticks
@@ -26,7 +26,8 @@ public struct ProcessUsage: Sendable {
             residentBytes = number(21) * UInt64(sysconf(Int32(_SC_PAGESIZE)))
             startSeconds = ProcessUsage.bootSeconds + Double(number(19)) / ticks
         }
-        openDescriptors = ProcessUsage.countEntries("/proc/self/fd")
+        // Less the descriptor of this very look.
+        openDescriptors = UInt64(max(0, ProcFile.entries("/proc/self/fd").count - 1))
         var limit = rlimit()
         if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
             maximumDescriptors = UInt64(limit.rlim_cur)
@@ -34,29 +35,7 @@ public struct ProcessUsage: Sendable {
     }
 
     private static var bootSeconds: Double {
-        let lines = read("/proc/stat")?.split(separator: "\n") ?? []
+        let lines = ProcFile.read("/proc/stat")?.split(separator: "\n") ?? []
         return lines.first { $0.hasPrefix("btime ") }.flatMap { Double($0.dropFirst(6)) } ?? 0
-    }
-
-    private static func countEntries(_ path: String) -> UInt64 {
-        guard let directory = opendir(path) else { return 0 }
-        defer { closedir(directory) }
-        var count: UInt64 = 0
-        while readdir(directory) != nil { count += 1 }
-        // ".", ".." and the descriptor of this very look.
-        return count > 3 ? count - 3 : 0
-    }
-
-    private static func read(_ path: String) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let count = Glibc.read(descriptor, &buffer, buffer.count)
-            if count <= 0 { return String(decoding: bytes, as: UTF8.self) }
-            bytes += buffer.prefix(count)
-        }
     }
 }

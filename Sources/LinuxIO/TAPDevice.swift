@@ -156,6 +156,27 @@ public final class TAPDevice {
         reached = wanted
     }
 
+    /// Frees the interface's name for another one; `settings` keeps it. The kernel chooses the name meanwhile.
+    public func setAside() throws(LinuxError) { try rename(to: "viaduct%d") }
+
+    /// Undoes `setAside`. EEXIST when somebody has taken the name.
+    public func takeBack() throws(LinuxError) { try rename(to: settings.name) }
+
+    /// Kernels before 6.2 rename only what is down, and take away its IPv6 addresses with that.
+    private func rename(to name: String) throws(LinuxError) {
+        let (index, settings) = (index, settings)
+        try Namespace.run(in: settings.namespace) { () throws(LinuxError) in
+            do throws(LinuxError) {
+                return try Netlink.rename(index, to: name)
+            } catch  where error.code == EBUSY {
+                try Netlink.setLink(index, up: false)
+            }
+            defer { try? Netlink.setLink(index, up: true) }
+            try Netlink.rename(index, to: name)
+            for address in settings.addresses { try Netlink.addAddress(address, to: index) }
+        }
+    }
+
     /// Whether the kernel still has the interface, wherever it has been moved or renamed to.
     public var exists: Bool { TAPDevice.currentName(descriptor) != nil }
 

@@ -81,9 +81,9 @@ struct AgentClient: Sendable {
 
     // MARK: - The agent
 
-    /// Events after number `since`, or those of the next `waitSeconds`; nil asks for what comes from now on.
-    func events(since: Int64?, waitSeconds: Int) async throws(CommandError) -> JSONValue {
-        let place = since.map { [("since", String($0))] } ?? []
+    /// Events after the cursor or number `since`, or those of the next `waitSeconds`; nil asks for what comes from now on.
+    func events(since: String?, waitSeconds: Int) async throws(CommandError) -> JSONValue {
+        let place = since.map { [("since", $0)] } ?? []
         return try await json(
             "GET", "/v1/events", query: place + [("wait", String(waitSeconds))],
             totalSeconds: Double(waitSeconds) + 15)

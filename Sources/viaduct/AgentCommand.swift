@@ -38,7 +38,10 @@ struct AgentCommand: AsyncParsableCommand {
         } catch {
             throw ValidationError(error.detail)
         }
-        let writer = LogWriter(descriptor: STDERR_FILENO)
+        let writer = LogWriter(descriptor: STDERR_FILENO) { [format = settings.logFormat] count in
+            LineLogHandler.line(
+                format, .warning, "log lines were dropped: nobody read them", ["count": "\(count)"])
+        }
         defer { writer.flush(seconds: 1) }
         if settings.state == AgentSettings().state {
             // The default's directory is ours to make; any other is the operator's.

@@ -1,5 +1,6 @@
 // `viaduct events`: what happened, one line each. Asks by long poll, so that a connection that broke or an
-// agent that was restarted is no end: the next poll goes on after the last number seen.
+// agent that was restarted is no end: the next poll goes on after the last event seen, by a cursor that says
+// which life of the agent it is of.
 
 import ArgumentParser
 import JSON
@@ -20,12 +21,13 @@ struct EventsCommand: ClientCommand {
     private static let pause = Duration.seconds(1)
 
     @Flag(name: .shortAndLong, help: "Go on, and print what comes.") var follow = false
-    @Option(help: ArgumentHelp("Start after this event.", valueName: "number")) var since: Int64?
+    @Option(help: ArgumentHelp("Start after this event, by number or cursor.", valueName: "event"))
+    var since: String?
     @OptionGroup var options: ClientOptions
 
     func run(_ session: Session) async throws(CommandError) {
         // Number 0 was never given: everything comes after it.
-        var position = since ?? (follow ? nil : 0)
+        var position = since ?? (follow ? nil : "0")
         // What is older than the ring is no gap to a reader who did not say what they had seen.
         var isGapNews = since != nil
         var hasAnswered = false
@@ -44,9 +46,9 @@ struct EventsCommand: ClientCommand {
             let events = isGapNews ? page.eventsWithGap : page.events.filter { !EventPage.isGap($0) }
             for event in events { session.print(EventLine.text(event, session)) }
             isGapNews = true
-            position = page.next ?? position
-            if !follow, page.events.isEmpty || page.next == nil { return }
-            guard position != nil else { throw .strange("/v1/events: wanted \"next\" in the answer") }
+            position = page.position ?? position
+            if !follow, page.events.isEmpty || page.position == nil { return }
+            guard position != nil else { throw .strange("/v1/events: wanted \"cursor\" in the answer") }
         }
     }
 }
@@ -54,13 +56,13 @@ struct EventsCommand: ClientCommand {
 /// One answer of a poll.
 struct EventPage {
     var events: [JSONValue]
-    /// What to ask after next time.
-    var next: Int64?
+    /// What to ask after next time; an agent without cursors has a number.
+    var position: String?
     var hasGap: Bool
 
     init(_ answer: JSONValue) {
         events = answer["items"]?.arrayValue ?? []
-        next = answer["next"]?.integerValue
+        position = answer["cursor"]?.stringValue ?? answer["next"]?.integerValue.map(String.init)
         hasGap = answer["gap"] == true
     }
 

@@ -24,22 +24,26 @@ struct LineLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let (level, message) = (event.level, event.message)
-        let fields = metadata.merging(event.metadata ?? [:]) { _, new in new }.sorted { $0.key < $1.key }
+        let fields = metadata.merging(event.metadata ?? [:]) { _, new in new }
+        output.write(LineLogHandler.line(format, event.level, "\(event.message)", fields))
+    }
+
+    static func line(
+        _ format: LogFormat, _ level: Logger.Level, _ message: String, _ fields: Logger.Metadata
+    ) -> String {
+        let fields = fields.sorted { $0.key < $1.key }
         let time = Date.now.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
-        let text: String
         switch format {
         case .text:
-            let pairs = fields.map { "\($0.key)=\(LineLogHandler.quoted("\($0.value)"))" }
-            text = ([time, level.rawValue.uppercased(), "\(message)"] + pairs).joined(separator: " ")
+            let pairs = fields.map { "\($0.key)=\(quoted("\($0.value)"))" }
+            return ([time, level.rawValue.uppercased(), message] + pairs).joined(separator: " ")
         case .json:
             var object: JSONObject = [
-                "time": .string(time), "level": .string(level.rawValue), "message": .string("\(message)"),
+                "time": .string(time), "level": .string(level.rawValue), "message": .string(message),
             ]
             for (key, value) in fields { object[object[key] == nil ? key : "\(key)_"] = .string("\(value)") }
-            text = JSONValue.object(object).description
+            return JSONValue.object(object).description
         }
-        output.write(text)
     }
 
     private static func quoted(_ value: String) -> String {

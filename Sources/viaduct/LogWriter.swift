@@ -15,12 +15,16 @@ final class LogWriter: Sendable {
     }
 
     private let descriptor: Int32
+    private let noticeOfDrops: @Sendable (Int) -> String
     private let queue = DispatchQueue(label: "viaduct.log")
     private let state = Mutex(State())
 
     /// Does not own `descriptor`. A closed reader is an error of `write`, not a signal that ends the agent.
-    init(descriptor: Int32) {
+    ///
+    /// - Parameter noticeOfDrops: the line that says how many lines were dropped.
+    init(descriptor: Int32, noticeOfDrops: @escaping @Sendable (Int) -> String) {
         self.descriptor = descriptor
+        self.noticeOfDrops = noticeOfDrops
         signal(SIGPIPE, SIG_IGN)
     }
 
@@ -39,7 +43,7 @@ final class LogWriter: Sendable {
                 defer { (state.waiting, state.dropped) = (state.waiting - 1, 0) }
                 return state.dropped
             }
-            put((dropped > 0 ? "\(dropped) log lines were dropped: nobody read them\n" : "") + line + "\n")
+            put((dropped > 0 ? noticeOfDrops(dropped) + "\n" : "") + line + "\n")
         }
     }
 

@@ -31,8 +31,7 @@ import Testing
         ]
         wanted += [
             "POST /v1/batch", "GET /v1/events", "GET /v1/listeners", "GET /v1/version", "GET /livez",
-            "GET /readyz", "GET /healthz",
-            "GET /metrics",
+            "GET /livez/{check}", "GET /readyz", "GET /readyz/{check}", "GET /healthz", "GET /metrics",
         ]
         #expect(routes == wanted + ["GET /openapi.json"])
     }

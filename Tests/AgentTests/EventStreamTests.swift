@@ -11,7 +11,7 @@ import Testing
 
 /// A server that has nothing but /v1/events.
 private final class EventServer: Sendable {
-    let events = EventLog()
+    let events = EventLog(boot: "bb")
     let server: HTTPServer
     let client: HTTPClient
 
@@ -61,14 +61,14 @@ private final class EventServer: Sendable {
 
 @Suite struct EventStreamTests {
     private static func ids(_ text: String) -> [Int] {
-        text.split(separator: "\n").filter { $0.hasPrefix("id: ") }.compactMap { Int($0.dropFirst(4)) }
+        text.split(separator: "\n").filter { $0.hasPrefix("id: bb-") }.compactMap { Int($0.dropFirst(7)) }
     }
 
     @Test("a stream starts with a comment and then has what happens, one frame each")
     func live() async throws {
         let server = try EventServer()
         server.events.append(.bridgeCreated, "/v1/bridges/br0", at: 0)
-        async let text = server.read { $0.contains("id: 3\n") }
+        async let text = server.read { $0.contains("id: bb-3\n") }
         try await eventually("listening") { server.events.currentListenerCount == 1 }
         server.events.append(.portCreated, "/v1/bridges/br0/ports/a", ["line": "1\n2"], at: 1000)
         server.events.append(.portOK, "/v1/bridges/br0/ports/a", at: 2000)
@@ -76,7 +76,8 @@ private final class EventServer: Sendable {
         let first =
             #"{"id":2,"time":"1970-01-01T00:00:01.000Z","type":"port.created","#
             + #""resource":"/v1/bridges/br0/ports/a","data":{"line":"1\n2"}}"#
-        #expect(frames.hasPrefix(": keep-alive\n\nid: 2\nevent: port.created\ndata: \(first)\n\nid: 3\n"))
+        #expect(
+            frames.hasPrefix(": keep-alive\n\nid: bb-2\nevent: port.created\ndata: \(first)\n\nid: bb-3\n"))
         try await eventually("gone") { server.events.currentListenerCount == 0 }
         await server.stop()
     }
@@ -85,12 +86,39 @@ private final class EventServer: Sendable {
     func resume() async throws {
         let server = try EventServer()
         for _ in 0..<5 { server.events.append(.macMoved, "/a", at: 0) }
-        let since = try await server.read([("since", "2")]) { $0.contains("id: 5\n") }
+        let since = try await server.read([("since", "2")]) { $0.contains("id: bb-5\n") }
         #expect(Self.ids(since) == [3, 4, 5])
         let last = try await server.read([("since", "0")], [("Last-Event-ID", "4")]) {
-            $0.contains("id: 5\n")
+            $0.contains("id: bb-5\n")
         }
         #expect(Self.ids(last) == [5])
+        await server.stop()
+    }
+
+    @Test("a cursor resumes in its own life of the agent and is a gap in every other, as stream and as poll")
+    func cursors() async throws {
+        let server = try EventServer()
+        for _ in 0..<5 { server.events.append(.macMoved, "/a", at: 0) }
+        for (cursor, resumed, isGap) in [
+            ("bb-3", [4, 5], false), ("cc-3", [1, 2, 3, 4, 5], true), ("cc-5", [1, 2, 3, 4, 5], true),
+            ("cc-9", [1, 2, 3, 4, 5], true), ("3", [4, 5], false),
+        ] {
+            let answer = try await server.client.send(server.request([("since", cursor)]))
+            let page = try EventPage.parse(answer.body)
+            #expect(page.items.map(\.id) == resumed && page.gap == isGap, "\(cursor)")
+            #expect(page.cursor == "bb-5" && page.boot == "bb")
+            for (query, headers) in [([("since", cursor)], []), ([], [("Last-Event-ID", cursor)])] {
+                let stream = try await server.read(query.map { (name: $0.0, value: $0.1) }, headers) {
+                    $0.contains("id: bb-5\n")
+                }
+                #expect(stream.contains("event: gap\n") == isGap, "\(cursor)")
+                #expect(Self.ids(stream).filter { $0 > 0 } == resumed, "\(cursor)")
+            }
+        }
+        for wrong in ["bb-", "-3", "bb-3-3", "b b-3", "xyz-3", "bb-x", "bb--3"] {
+            let answer = try await server.client.send(server.request([("since", wrong)]))
+            #expect(answer.status == 400, "\(wrong)")
+        }
         await server.stop()
     }
 
@@ -100,12 +128,12 @@ private final class EventServer: Sendable {
         let data: JSONObject = ["pad": .string(String(repeating: "x", count: 300))]
         let drafts = (0..<5000).map { EventDraft(type: .tunnelCreated, resource: "/\($0)", data: data) }
         server.events.append(drafts, at: 0)
-        async let text = server.read([("since", "1")]) { $0.contains("id: 5001\n") }
+        async let text = server.read([("since", "1")]) { $0.contains("id: bb-5001\n") }
         try await eventually("listening") { server.events.currentListenerCount == 1 }
         server.events.append(.tunnelOK, "/last", at: 0)
         let frames = try await text
         #expect(Self.ids(frames) == Array(904...5001))
-        #expect(frames.contains("id: 904\nevent: gap\ndata: {\"id\":904,"))
+        #expect(frames.contains("id: bb-904\nevent: gap\ndata: {\"id\":904,"))
         #expect(frames.contains(#""resource":"/v1/events","data":{"next":905,"lost":903}}"#))
         await server.stop()
     }
@@ -113,7 +141,7 @@ private final class EventServer: Sendable {
     @Test("a burst larger than the ring makes a gap for the listeners, and nobody is cut")
     func burst() async throws {
         let server = try EventServer()
-        async let text = server.read { $0.contains("id: 10000\n") }
+        async let text = server.read { $0.contains("id: bb-10000\n") }
         try await eventually("listening") { server.events.currentListenerCount == 1 }
         server.events.append(
             Array(repeating: EventDraft(type: .tunnelCreated, resource: "/a"), count: 10_000), at: 0)
@@ -136,7 +164,7 @@ private final class EventServer: Sendable {
         }
         try await eventually("listening") { server.events.currentListenerCount == 1 }
         let data: JSONObject = ["pad": .string(String(repeating: "x", count: 3000))]
-        async let text = server.read { $0.contains("id: 4000\n") }
+        async let text = server.read { $0.contains("id: bb-4000\n") }
         try await eventually("both") { server.events.currentListenerCount == 2 }
         for index in 0..<4000 {
             server.events.append(.macMoved, "/a", data, at: 0)
@@ -158,9 +186,9 @@ private final class EventServer: Sendable {
             #expect(answer.status == 200 && answer.header("Content-Type") == "application/json")
             return try EventPage.parse(answer.body)
         }
-        #expect(try await page([]) == EventPage([], next: 0, gap: false))
+        #expect(try await page([]) == EventPage([], next: 0, gap: false, boot: "bb"))
         events.append(.portOK, "/a", at: 0)
-        #expect(try await page([]) == EventPage([], next: 1, gap: false))
+        #expect(try await page([]) == EventPage([], next: 1, gap: false, boot: "bb"))
         #expect(try await page([("since", "0")]).items.map(\.id) == [1])
         async let waiting = page([("since", "1"), ("wait", "30")])
         try await eventually("waiting") { !events.state.withLock { $0.waiting.isEmpty } }

@@ -183,6 +183,7 @@ extension DesiredState {
         default: legal(bridges[bridge] != nil)
         }
         switch action {
+        case .setAside(_, let name): legal(name == bridge || bridges[bridge]?.ports[name] != nil)
         case .createBridge:
             bridges[bridge] = DesiredBridge()
             bridges[bridge]?.spec = new.bridges[bridge]?.spec ?? Bridge()

@@ -190,7 +190,7 @@ extension OnTheHost {
                 try await TestAgent.run(on: site) { agent in
                     let degraded = await agent.get(tunnel)
                     #expect(degraded.health == "degraded")
-                    #expect(degraded.error?.hasPrefix("UDP port \(udp(31)) is in use") == true)
+                    #expect(degraded.error?.contains("is in use on this host: process \(getpid())") == true)
                     await agent.core.tick()
                     #expect(await agent.get(tunnel).health == "degraded")
                     squatter.leave()

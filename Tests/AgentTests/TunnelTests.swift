@@ -229,8 +229,10 @@ extension OnTheHost {
                 let body = #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(18))}"#
                 let answer = await agent.put("\(bridge)/tunnels/t0", body)
                 #expect(answer.status == 409)
+                let command = try String(contentsOfFile: "/proc/self/comm", encoding: .utf8).trimmed
                 #expect(
-                    answer.detail.hasPrefix("UDP port \(udp(18)) is in use by another socket of this host"))
+                    answer.detail == "UDP port \(udp(18)) (dst_port) is in use on this host: "
+                        + "process \(getpid()) (\(command.filter { $0 != "\n" })) has it")
                 #expect(try await agent.state() == before)
                 squatter.leave()
                 #expect(await agent.put("\(bridge)/tunnels/t0", body).status == 201)

@@ -51,12 +51,20 @@ import Wire
     static func check(_ test: Case) {
         var state = good
         test.edit(&state)
-        do throws(Problem) {
-            try state.checkConsistency()
-            #expect(test.refusal == nil)
-        } catch {
-            #expect(error.detail == test.refusal)
-            #expect(error.code == test.code)
+        // Whether it is written at once or on top of what is good, the verdict is the same.
+        for old in [DesiredState(), good] {
+            let changes = state.changes(from: old, at: old.ids + state.ids)
+            do throws(Refusal) {
+                try state.check(changes)
+                _ = try Claims(old).transfer(changes, from: old, to: state)
+                #expect(test.refusal == nil)
+            } catch {
+                // Whoever is new is named first.
+                func words(_ text: String?) -> [Substring] { (text ?? "").split(separator: " ").sorted() }
+                #expect(words(error.problem.detail) == words(test.refusal))
+                #expect(error.problem.code == test.code)
+                #expect(changes.contains { error.resources.map(\.bridge).contains($0.id.bridge) })
+            }
         }
     }
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agent import AgentStation
+from agent import BINARY, AgentStation
 from kernel import KernelStation
 from lab import overlay, overlay_cidrs, underlay, wait_for
 from traffic import BackgroundPing, assert_unanswered, ping, tcp_bulk, wait_reachable
@@ -199,3 +199,33 @@ def test_a_paused_agent_goes_on_where_it_was(joined):
     result = running.finish()
     result.assert_perfect()
     station.agent.assert_conserved()
+
+
+def test_a_port_that_a_kernel_device_or_a_process_has_is_refused_with_its_name(lab):
+    station = AgentStation(lab, 1)
+    agent = station.agent
+    agent.bridge("side")
+    station.host.ip("""link add vx9 type vxlan id 9 dev eth0 remote 10.10.10.9 dstport 8472
+                       link set vx9 up""")
+    refused = agent.request("PUT", "/v1/bridges/side/tunnels/t", {"remote_ip": underlay(2, 4), "dst_port": 8472})
+    assert refused.status == 409 and "kernel vxlan device vx9 has it" in refused.body["detail"], refused
+    holder = station.host.spawn("python3", "-c", "import socket, time; s = socket.socket(socket.AF_INET, "
+                                "socket.SOCK_DGRAM); s.bind(('0.0.0.0', 8473)); time.sleep(60)",
+                                log="holder.log")
+    wait_for(lambda: ":8473" in station.host.run("ss", "-Hanu").stdout, 5, what="the port is taken")
+    refused = agent.request("PUT", "/v1/bridges/side/tunnels/t", {"remote_ip": underlay(2, 4), "dst_port": 8473})
+    assert refused.status == 409, refused
+    assert f"process {holder.pid} (python3) has it" in refused.body["detail"], refused
+    holder.kill()
+    holder.wait(5)
+    station.host.ip("link del vx9")
+    for port in (8472, 8473):
+        agent.put("/v1/bridges/side/tunnels/t", {"remote_ip": underlay(2, 4), "dst_port": port})
+
+
+def test_an_agent_whose_own_port_is_taken_says_by_whom(lab):
+    station = AgentStation(lab, 1)
+    second = station.agent.host.spawn(BINARY, "agent", "--listen", "127.0.0.1:8640", "--state",
+                                      lab.path / "second.db", log="second.log")
+    assert second.wait(10) == 1
+    assert f"process {station.agent.process.pid} (viaduct) has it" in second.log.read_text()

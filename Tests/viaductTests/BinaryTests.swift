@@ -143,10 +143,41 @@ struct BinaryTests {
         let second = try RunningAgent(other, ["--socket", place.socket])
         #expect(try await second.ended() == 1)
         #expect(second.output.contains("cannot listen on unix:\(place.socket)"), "\(second.output)")
+        let squatter = try Squatter()
+        let refused = try RunningAgent(other, ["--listen", "127.0.0.1:\(squatter.port)"])
+        #expect(try await refused.ended() == 1)
+        #expect(refused.output.contains("cannot listen on 127.0.0.1:\(squatter.port)"), "\(refused.output)")
+        #expect(refused.output.contains("process \(getpid()) ("), "\(refused.output)")
+        squatter.leave()
         #expect(try await first.status("GET", "/livez") == 200)
         #expect(try await first.end(SIGTERM) == 0)
         let third = try RunningAgent(other)
         _ = try await third.ready()
         #expect(try await third.end(SIGTERM) == 0)
     }
+}
+
+/// Listens on a TCP port of 127.0.0.1 that the kernel chooses.
+private struct Squatter {
+    private let descriptor: Int32
+    let port: UInt16
+
+    init() throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let descriptor = descriptor
+        let result = withUnsafeMutableBytes(of: &address) { bytes -> Int32 in
+            guard let name = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self),
+                bind(descriptor, name, length) == 0, listen(descriptor, 1) == 0
+            else { return -1 }
+            return getsockname(descriptor, name, &length)
+        }
+        try #require(result == 0, "errno \(errno)")
+        port = UInt16(bigEndian: address.sin_port)
+    }
+
+    func leave() { close(descriptor) }
 }

@@ -44,7 +44,7 @@ public enum OpenAPI {
         for operation in Operations.all {
             var item: JSONObject = [:]
             if case .object(let known)? = paths[operation.path] { item = known }
-            let parameters = parameterReferences(of: operation.path)
+            let parameters = parameterReferences(of: operation.path) + checkParameter(of: operation.path)
             if item["parameters"] == nil, !parameters.isEmpty { item["parameters"] = .array(parameters) }
             item[operation.method.rawValue.lowercased()] = .object(describe(operation))
             paths[operation.path] = .object(item)
@@ -147,6 +147,18 @@ public enum OpenAPI {
         Operations.kinds.filter { path.contains("{\($0.singular)}") }.map {
             .object(["$ref": .string("#/components/parameters/\($0.singular)")])
         }
+    }
+
+    /// Which check, where the path asks for one: each path has its own.
+    private static func checkParameter(of path: String) -> [JSONValue] {
+        guard path.hasSuffix("/{check}") else { return [] }
+        let names = HealthCheck.under(path).map { JSONValue.string($0.rawValue) }
+        return [
+            .object([
+                "name": "check", "in": "path", "required": true, "description": "Which check.",
+                "schema": .object(["type": "string", "enum": .array(names)]),
+            ])
+        ]
     }
 
     private static var parameters: JSONObject {

@@ -29,7 +29,9 @@ public enum OperationID: String, CaseIterable, Sendable {
     case listListeners = "list_listeners"
     case getVersion = "get_version"
     case livez
+    case livezCheck = "livez_check"
     case readyz
+    case readyzCheck = "readyz_check"
     case healthz
     case metrics
     case openapi
@@ -78,9 +80,6 @@ public struct Operation: Sendable, Hashable {
             name: "page_token", doc: "next_page_token of the answer before, with the same filters.")
         /// Items in one answer.
         public static let pageLimit = 1...1000
-
-        /// Only items whose field has this value.
-        static func filter(_ name: String, _ doc: String) -> Query { Query(name: name, doc: doc) }
     }
 
     /// What a success looks like.

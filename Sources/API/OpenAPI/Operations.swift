@@ -28,7 +28,11 @@ public enum Operations {
 
     private static let service: [Operation] = [
         health(.livez, "/livez", "Whether the process makes progress. Asks nobody else."),
-        health(.readyz, "/readyz", "Whether it forwards: state loaded, sockets bound, ports open."),
+        healthCheck(.livezCheck, "/livez/{check}", "One check of /livez: its line, or why it fails."),
+        health(
+            .readyz, "/readyz",
+            "Whether it forwards: stored state in force, threads running for the last seconds, not stopping."),
+        healthCheck(.readyzCheck, "/readyz/{check}", "One check of /readyz: its line, or why it fails."),
         health(.healthz, "/healthz", "The same as /readyz, for tools that know this name."),
         Operation(
             .metrics, .get, "/metrics", tag: Operation.serviceTag, summary: "Counters for Prometheus.",
@@ -42,5 +46,11 @@ public enum Operations {
         Operation(
             id, .get, path, tag: Operation.serviceTag, summary: summary, query: [.verbose],
             answers: [.init(200, .text(textMediaType))], problems: Operation.serviceProblems)
+    }
+
+    private static func healthCheck(_ id: OperationID, _ path: String, _ summary: String) -> Operation {
+        Operation(
+            id, .get, path, tag: Operation.serviceTag, summary: summary,
+            answers: [.init(200, .text(textMediaType))], problems: Operation.readProblems)
     }
 }

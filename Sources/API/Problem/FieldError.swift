@@ -21,6 +21,8 @@ public struct FieldError: Record {
     public var wanted: String
     /// The offending value as JSON, shortened.
     public var found: String
+    /// The query parameter it is about; nil for the body.
+    public var parameter: String?
 
     public init(at pointer: JSONPointer, _ code: FieldErrorCode, wanted: String, found: String) {
         self.pointer = pointer
@@ -40,6 +42,9 @@ public struct FieldError: Record {
             "wanted", \.wanted, as: .prose, doc: "What would have been accepted.",
             example: "an integer from 68 to 65535")
         Field("found", \.found, as: .prose, doc: "The offending value, shortened.", example: "10")
+        Field(
+            "parameter", \.parameter, as: .prose, doc: "The query parameter it is about, if not the body.",
+            example: "vni")
     }
 
     /// Long enough for any address or path that is mistyped by a few characters.

@@ -94,10 +94,17 @@ public struct BatchResults: Record {
 }
 
 extension Batch {
+    /// "/operations/3"
+    public static func pointer(_ operation: Int) -> JSONPointer {
+        JSONPointer().appending("operations").appending(operation)
+    }
+
     static let operations: [Operation] = [
         Operation(
             .batch, .post, path, tag: "batch",
-            summary: "Do many writes as one: all or nothing, one transaction, one step of the datapath.",
+            summary: "Do many writes as one: all or nothing, one transaction, one step of the datapath. "
+                + "If-Match and If-None-Match are about everything written: the ETag of an unfiltered list of "
+                + "bridges, ports or tunnels, or of the batch before. A refusal points at the operation.",
             query: [.dryRun], request: SchemaReference(Batch.self),
             answers: [.init(200, .either(SchemaReference(BatchResults.self), SchemaReference(DryRun.self)))],
             problems: Operation.writeProblems.union([.kernelRefused]))

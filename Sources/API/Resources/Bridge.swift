@@ -73,6 +73,6 @@ extension Bridge {
 
     static let operations = Operation.standard(
         Bridge.self, BridgeStatus.self,
-        filters: [.filter("state", "ok or degraded.")],
+        filters: [Filter.state.query],
         .listBridges, .getBridge, .putBridge, .patchBridge, .deleteBridge)
 }

@@ -73,8 +73,10 @@ public struct Port: Resource {
 extension Port {
     public typealias Document = API.Document<Port, PortStatus>
 
+    public static let typeFilter = Filter<PortType>("type", "internal, tap or system.")
+
     static let operations = Operation.standard(
         Port.self, PortStatus.self,
-        filters: [.filter("type", "internal, tap or system."), .filter("state", "ok or degraded.")],
+        filters: [typeFilter.query, Filter.state.query],
         .listPorts, .getPort, .putPort, .patchPort, .deletePort)
 }

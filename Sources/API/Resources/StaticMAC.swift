@@ -23,14 +23,15 @@ public struct StaticMAC: Resource {
 }
 
 extension StaticMAC {
+    public static let portFilter = Filter(
+        "port", as: .text(.name), "Port or tunnel, or the bridge's own name.")
+    public static let typeFilter = Filter<MACEntryType>("type", "learned or static.")
+
     static let operations: [Operation] = [
         Operation(
             .listMACs, .get, kind.collectionPath, tag: kind.plural,
             summary: "List the MAC table: learned and static entries, by address.",
-            query: [
-                .limit, .pageToken, .filter("port", "Port or tunnel, or the bridge's own name."),
-                .filter("type", "learned or static."),
-            ],
+            query: [.limit, .pageToken, portFilter.query, typeFilter.query],
             answers: [.init(200, .json(List<MACEntry>.self))], problems: Operation.readProblems),
         Operation(
             .getMAC, .get, kind.itemPath, tag: kind.plural, summary: "Read one entry of the MAC table.",
@@ -51,7 +52,8 @@ extension StaticMAC {
             problems: Operation.deleteProblems),
         Operation(
             .flushMACs, .delete, kind.collectionPath, tag: kind.plural,
-            summary: "Forget every learned entry of the bridge; static ones stay.",
+            summary: "Forget every learned entry of the bridge; static ones stay. Takes no If-Match: what "
+                + "was learned changes with every frame.",
             answers: [.init(204, .empty)], problems: Operation.readProblems.union([.timeout])),
     ]
 }

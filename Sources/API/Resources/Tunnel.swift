@@ -80,11 +80,11 @@ public struct Tunnel: Resource {
 extension Tunnel {
     public typealias Document = API.Document<Tunnel, TunnelStatus>
 
+    public static let remoteFilter = Filter("remote_ip", as: .endpoint, "Address of the remote VTEP.")
+    public static let vniFilter = Filter<TunnelVNI>("vni", "In force: a number or flow.")
+
     static let operations = Operation.standard(
         Tunnel.self, TunnelStatus.self,
-        filters: [
-            .filter("remote_ip", "Address of the remote VTEP."),
-            .filter("vni", "In force: a number or flow."), .filter("state", "ok or degraded."),
-        ],
+        filters: [remoteFilter.query, vniFilter.query, Filter.state.query],
         .listTunnels, .getTunnel, .putTunnel, .patchTunnel, .deleteTunnel)
 }

@@ -48,7 +48,7 @@ public struct EventDocument: Record {
     public static let schema = Schema<EventDocument>(
         summary: "Something that happened. Ids grow by one; a restarted agent counts from 1.", .answer
     ) {
-        Field("id", \.id, as: .count, doc: "Resume with ?since= this.", example: 17)
+        Field("id", \.id, as: .count, doc: "Resume with ?since= this, or boot, \"-\" and this.", example: 17)
         Field(
             "time", \.time, as: .prose, doc: "When, as RFC 3339 in UTC.", example: "2026-11-22T14:00:00.000Z")
         Field(
@@ -68,20 +68,36 @@ public struct EventPage: Record {
     public var next: Int
     /// Events after `since` were lost before the first item.
     public var gap: Bool
+    /// Of the agent's life these ids are of.
+    public var boot: String
 
-    public init(_ items: [EventDocument], next: Int, gap: Bool) {
+    public init(_ items: [EventDocument], next: Int, gap: Bool, boot: String) {
         self.items = items
         self.next = next
         self.gap = gap
+        self.boot = boot
     }
 
-    public init() { self.init([], next: 0, gap: false) }
+    public init() { self.init([], next: 0, gap: false, boot: "") }
+
+    /// `next` with the life it is of, as the stream writes its ids: what to give as `since` next time.
+    public var cursor: String { EventPage.cursor(boot, next) }
+    public static func cursor(_ boot: String, _ id: Int) -> String { "\(boot)-\(id)" }
 
     public static let schema = Schema<EventPage>(summary: "Events in the order of their ids.", .answer) {
         Field("items", \.items, as: .answerList(of: .record), doc: "At most 1,000; may be empty.")
-        Field("next", \.next, as: .count, doc: "Give it as since to go on.", example: 17)
+        Field("next", \.next, as: .count, doc: "Id of the last event looked at.", example: 17)
         Field(
             "gap", \.gap, doc: "Whether events between since and the first item are lost.", example: false)
+        Field(
+            "boot", \.boot, as: .prose,
+            doc: "Another one after each start of the agent, which counts ids anew.",
+            example: "9f3c61d0")
+        Field(
+            "cursor", computed: \.cursor, as: .prose,
+            doc:
+                "Give it as since to go on; after a restart of the agent that says gap instead of misreading it.",
+            example: "9f3c61d0-17")
     }
 }
 
@@ -96,7 +112,9 @@ extension EventPage {
             query: [
                 Operation.Query(
                     name: "since",
-                    doc: "Events after this id; without it, from now. The Last-Event-ID header goes first."),
+                    doc:
+                        "Events after this cursor or id; without it, from now. A cursor of another boot is a "
+                        + "gap. The Last-Event-ID header goes first."),
                 Operation.Query(
                     name: "wait", doc: "Seconds to wait for the first event, 0 to 60. Not for the stream."),
             ],

@@ -11,14 +11,15 @@ enum BatchRoutes: Routes {
             let batch = try Batch.schema.decode(try call.body(limits: limits))
             let writes = try batch.writes()
             let isDryRun = try call.isDryRun()
-            let outcome = try await agent.core.write(writes, dryRun: isDryRun)
+            let conditions = try Preconditions(call.request)
+            let (outcome, tag) = try await agent.core.batch(writes, conditions, dryRun: isDryRun)
             if isDryRun { return .document(DryRun(outcome.plan).json) }
             agent.audit(call.request, outcome.changes)
             let results = zip(batch.operations, outcome.areNew).map { operation, isNew in
                 BatchResult(
                     path: operation.path, status: operation.method == .delete ? 204 : isNew ? 201 : 200)
             }
-            return .document(BatchResults(results).json)
+            return .document(BatchResults(results).json, tag: tag)
         }
     ]
 }
@@ -29,14 +30,13 @@ extension Batch {
         var writes: [Write] = []
         writes.reserveCapacity(operations.count)
         for (index, operation) in operations.enumerated() {
-            let place = JSONPointer().appending("operations").appending(index)
+            let place = Batch.pointer(index)
             let id = try Batch.resource(at: operation.path, place.appending("path"))
-            let pointer = place.appending("body")
             do throws(Problem) {
                 let spec: Spec? = if let body = operation.body { try id.spec(.object(body)) } else { nil }
-                writes.append(Write(id: id, spec: spec, pointer: pointer))
+                writes.append(Write(id: id, spec: spec, operation: index))
             } catch {
-                throw error.moved(below: pointer)
+                throw error.moved(below: place.appending("body"))
             }
         }
         return writes

@@ -6,7 +6,7 @@ internal import HTTP
 enum BridgeRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
         .listBridges: { call, agent async throws(Problem) in
-            let (page, state) = (try Page(call), call.query("state"))
+            let (page, state) = (try Page(call), try call.value(of: .state))
             let (list, tag) = try await agent.core.bridges(page, state: state)
             // What is in a state changes without a write: such a list is tagged by its body.
             return .document(list.json, tag: state == nil ? tag : nil)
@@ -26,10 +26,10 @@ enum BridgeRoutes: Routes {
 }
 
 extension AgentCore {
-    func bridges(_ page: Page, state: String?) throws(Problem) -> (List<Bridge.Document>, EntityTag) {
+    func bridges(_ page: Page, state: Health?) throws(Problem) -> (List<Bridge.Document>, EntityTag) {
         let list = try page.collect(desired.bridges.keys.map(\.description).sorted()) { key throws(Problem) in
             let document = try document(bridge: Bridge.kind.name(in: key))
-            return state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
+            return [nil, document.status.state].contains(state) ? document : nil
         }
         return (list, collectionTag)
     }

@@ -12,19 +12,22 @@ enum EventRoutes: Routes {
     static let waitSeconds = 60
 
     static func answer(_ call: Call, _ events: EventLog) async throws(Problem) -> HTTPResponse {
-        let since = try number("since", in: call, 0...Int.max)
-        let wait = try number("wait", in: call, 0...waitSeconds)
+        let since = try call.query("since").map { text throws(Problem) in
+            try position(text, "since", events)
+        }
+        let wait = try wait(call)
         if call.accepts(exactly: EventPage.streamMediaType) {
             guard wait == nil else {
                 throw Problem(.malformedRequest, "wait: wanted none with text/event-stream, found one")
             }
-            return try stream(call, events, since: try lastEventID(call) ?? since)
+            return try stream(call, events, since: try lastEventID(call, events) ?? since)
         }
         let isHead = call.request.method == "HEAD"
         let page = await events.wait(
             since: since ?? events.lastID, seconds: isHead ? 0 : Double(wait ?? 0))
         guard let page else { throw tooMany }
-        return .document(EventPage(page.items.map(\.document), next: page.next, gap: page.gap).json)
+        return .document(
+            EventPage(page.items.map(\.document), next: page.next, gap: page.gap, boot: events.boot).json)
     }
 
     private static func stream(_ call: Call, _ events: EventLog, since: Int?) throws(Problem) -> HTTPResponse
@@ -46,29 +49,22 @@ enum EventRoutes: Routes {
     }
 
     /// What a browser sends when it comes back.
-    private static func lastEventID(_ call: Call) throws(Problem) -> Int? {
+    private static func lastEventID(_ call: Call, _ events: EventLog) throws(Problem) -> Int? {
         guard let text = call.request.header("Last-Event-ID") else { return nil }
-        return try parse(text, "Last-Event-ID", 0...Int.max)
+        return try position(text, "Last-Event-ID", events)
     }
 
-    private static func number(
-        _ name: String, in call: Call, _ range: ClosedRange<Int>
-    ) throws(Problem) -> Int? {
-        let given = call.request.query.filter { $0.name == name }
-        guard given.count <= 1 else {
-            throw Problem(.malformedRequest, "\(name): wanted it once, found \(given.count)")
-        }
-        guard let text = given.first?.value else { return nil }
-        return try parse(text, name, range)
-    }
-
-    private static func parse(
-        _ text: String, _ name: String, _ range: ClosedRange<Int>
-    ) throws(Problem) -> Int {
-        let isDigits = !text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
-        if isDigits, let number = Int(text), range.contains(number) { return number }
-        let wanted = Codec<Int>.integer(range).wanted
+    private static func position(_ text: String, _ name: String, _ events: EventLog) throws(Problem) -> Int {
+        if let id = events.id(in: text) { return id }
         throw Problem(
-            .malformedRequest, "\(name): wanted \(wanted), found \(text.prefix(32).debugDescription)")
+            .malformedRequest,
+            "\(name): wanted a cursor or the id of an event, found \(text.prefix(32).debugDescription)")
+    }
+
+    private static func wait(_ call: Call) throws(Problem) -> Int? {
+        guard let text = call.query("wait") else { return nil }
+        let isDigits = !text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+        if isDigits, let number = Int(text), number <= waitSeconds { return number }
+        throw Problem(parameter: "wait", wanted: "an integer from 0 to \(waitSeconds)", found: text)
     }
 }

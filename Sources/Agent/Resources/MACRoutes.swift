@@ -10,9 +10,10 @@ enum MACRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
         .listMACs: { call, agent async throws(Problem) in
             let page = try Page(call)
-            let (port, type) = (call.query("port"), call.query("type"))
+            let port = try call.value(of: StaticMAC.portFilter)
+            let type = try call.value(of: StaticMAC.typeFilter)
             let entries = try await agent.core.macEntries(of: call.name(Bridge.kind)).filter { entry in
-                (port.map { $0 == entry.port } ?? true) && (type.map { $0 == entry.type.rawValue } ?? true)
+                [nil, entry.port].contains(port) && [nil, entry.type].contains(type)
             }
             let byKey = Dictionary(uniqueKeysWithValues: entries.map { ("\($0.mac)", $0) })
             let list = try page.collect(byKey.keys.sorted()) { key throws(Problem) in byKey[key] }
@@ -35,6 +36,11 @@ enum MACRoutes: Routes {
             return .noContent
         },
         .flushMACs: { call, agent async throws(Problem) in
+            for name in ["If-Match", "If-None-Match"] where call.request.header(name) != nil {
+                throw Problem(
+                    .malformedRequest,
+                    "\(name): wanted none, since what was learned changes with every frame, found one")
+            }
             try await agent.core.flushMACs(of: call.name(Bridge.kind))
             return .noContent
         },

@@ -7,7 +7,7 @@ enum PortRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
         .listPorts: { call, agent async throws(Problem) in
             let (owner, page) = (try call.name(Bridge.kind), try Page(call))
-            let (type, state) = (call.query("type"), call.query("state"))
+            let (type, state) = (try call.value(of: API.Port.typeFilter), try call.value(of: .state))
             let (list, tag) = try await agent.core.ports(of: owner, page, type: type, state: state)
             // What is in a state changes without a write: such a list is tagged by its body.
             return .document(list.json, tag: state == nil ? tag : nil)
@@ -29,15 +29,15 @@ enum PortRoutes: Routes {
 
 extension AgentCore {
     func ports(
-        of owner: Name, _ page: Page, type: String?, state: String?
+        of owner: Name, _ page: Page, type: PortType?, state: Health?
     ) throws(Problem) -> (List<API.Port.Document>, EntityTag) {
         let specs = try bridge(owner).0.ports
         let list: List<API.Port.Document> = try page.collect(specs.keys.map(\.description).sorted()) {
             key throws(Problem) in
             let name = try API.Port.kind.name(in: key)
-            if let type, specs[name]?.type.rawValue != type { return nil }
+            if let type, specs[name]?.type != type { return nil }
             let document = try document(port: name, of: owner)
-            return state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
+            return [nil, document.status.state].contains(state) ? document : nil
         }
         return (list, collectionTag)
     }

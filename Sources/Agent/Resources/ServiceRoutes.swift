@@ -13,6 +13,12 @@ enum ServiceRoutes: Routes {
         // Liveness asks only the process itself, so it answers even while the control plane is busy.
         .livez: { call, agent async throws(Problem) in try agent.health.answer(agent.health.live(), call) },
         .readyz: { call, agent async throws(Problem) in try agent.health.answer(agent.health.ready(), call) },
+        .livezCheck: { call, agent async throws(Problem) in
+            try agent.health.answerOne(of: agent.health.live(), call)
+        },
+        .readyzCheck: { call, agent async throws(Problem) in
+            try agent.health.answerOne(of: agent.health.ready(), call)
+        },
         .healthz: { call, agent async throws(Problem) in try agent.health.answer(agent.health.ready(), call)
         },
         .metrics: { call, agent async throws(Problem) in

@@ -9,7 +9,8 @@ enum TunnelRoutes: Routes {
         .listTunnels: { call, agent async throws(Problem) in
             let (owner, page) = (try call.name(Bridge.kind), try Page(call))
             let filter = TunnelFilter(
-                remote: call.query("remote_ip"), vni: call.query("vni"), state: call.query("state"))
+                remote: try call.value(of: Tunnel.remoteFilter), vni: try call.value(of: Tunnel.vniFilter),
+                state: try call.value(of: .state))
             let (list, tag) = try await agent.core.tunnels(of: owner, page, filter)
             // What is in a state changes without a write: such a list is tagged by its body.
             return .document(list.json, tag: filter.state == nil ? tag : nil)
@@ -31,15 +32,12 @@ enum TunnelRoutes: Routes {
 
 /// Which tunnels are asked for; nil asks for any.
 struct TunnelFilter: Sendable {
-    var remote: String?
-    var vni: String?
-    var state: String?
+    var remote: IPAddress?
+    var vni: TunnelVNI?
+    var state: Health?
 
     func admits(_ tunnel: Tunnel, _ vni: TunnelVNI) -> Bool {
-        let text = if case .fixed(let number) = vni { "\(number.rawValue)" } else { "flow" }
-        // Whatever the spelling of the address.
-        let hasRemote = remote.map { IPAddress($0) == tunnel.remoteIP } ?? true
-        return hasRemote && (self.vni.map { $0 == text } ?? true)
+        [nil, tunnel.remoteIP].contains(remote) && [nil, vni].contains(self.vni)
     }
 }
 
@@ -55,7 +53,7 @@ extension AgentCore {
                 return nil
             }
             let document = try document(tunnel: name, of: owner)
-            return filter.state.map { $0 == document.status.state.rawValue } ?? true ? document : nil
+            return [nil, document.status.state].contains(filter.state) ? document : nil
         }
         return (list, collectionTag)
     }

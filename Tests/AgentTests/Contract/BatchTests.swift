@@ -88,7 +88,7 @@ extension OnTheHost {
                 ]
                 for operation in absent {
                     let answer = await agent.batch(everything(agent, path, port: 51) + [operation])
-                    #expect(answer.status == 404, "\(operation)")
+                    #expect(answer.status == 404 && answer.pointers == ["/operations/4"], "\(operation)")
                 }
                 let backwards = await agent.batch(everything(agent, path, port: 51).reversed())
                 #expect(backwards.status == 404, "a bridge before what is below it")
@@ -114,6 +114,8 @@ extension OnTheHost {
                 for operation in refused {
                     let answer = await agent.batch(everything(agent, path, port: 52) + [operation])
                     #expect(answer.status == 409 && answer.code == "conflict", "\(operation)")
+                    #expect(answer.pointers == ["/operations/4"], "\(operation): \(answer.text)")
+                    #expect(answer.detail.hasPrefix("/operations/4: "), "\(operation): \(answer.text)")
                     #expect(try await agent.state() == clean, "\(operation)")
                 }
             }
@@ -175,6 +177,49 @@ extension OnTheHost {
                 }
                 #expect(await agent.ask("POST", "/v1/batch", "{}").pointers == ["/operations"])
                 #expect(await agent.ask("GET", "/v1/batch").status == 405)
+            }
+        }
+
+        @Test("a batch may depend on the tag of everything written, and answers with the next one")
+        func preconditions() async throws {
+            try await TestAgent.run { agent async throws in
+                let path = "/v1/bridges/\(agent.site.name("b"))"
+                func send(_ operation: String, _ headers: [(String, String)]) async -> Answer {
+                    await agent.ask(
+                        "POST", "/v1/batch", #"{"operations":[\#(operation)]}"#, headers: headers)
+                }
+                let seen = try #require(await agent.get("/v1/bridges").tag)
+                let made = await send(putting(path), [("If-Match", seen)])
+                #expect(made.status == 200, "\(made.text)")
+                let next = try #require(made.tag)
+                #expect(next != seen)
+                #expect(await agent.get("/v1/bridges").tag == next)
+                let clean = try await agent.state()
+                for headers in [
+                    [("If-Match", seen)], [("If-None-Match", next)], [("If-None-Match", "*")],
+                    [("If-Match", "W/\(next)")],
+                ] {
+                    let late = await send(putting(path, #"{"vni":8}"#), headers)
+                    #expect(late.status == 412 && late.code == "precondition_failed", "\(headers)")
+                }
+                #expect(await send(putting(path), [("If-Match", "x")]).status == 400)
+                #expect(try await agent.state() == clean)
+                let idle = await send(putting(path), [("If-Match", next), ("If-None-Match", seen)])
+                #expect(idle.status == 200 && idle.tag == next, "nothing changed, so the tag is the same")
+                #expect(await send(putting(path, #"{"vni":8}"#), [("If-Match", "*")]).status == 200)
+            }
+        }
+
+        @Test("a flush with a precondition is refused: what was learned has no lasting tag")
+        func flush() async throws {
+            try await TestAgent.run { agent async throws in
+                let macs = "/v1/bridges/\(agent.site.name("b"))/macs"
+                await agent.put("/v1/bridges/\(agent.site.name("b"))")
+                for name in ["If-Match", "If-None-Match"] {
+                    let answer = await agent.ask("DELETE", macs, headers: [(name, "*")])
+                    #expect(answer.status == 400 && answer.detail.hasPrefix("\(name): wanted none"))
+                }
+                #expect(await agent.delete(macs).status == 204)
             }
         }
     }

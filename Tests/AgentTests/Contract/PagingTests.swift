@@ -113,6 +113,7 @@ extension OnTheHost {
                 #expect((healthy + degraded).sorted() == names)
                 await agent.put("\(path)/tunnels/six", #"{"remote_ip":"2001:db8::7","dst_port":\#(udp(48))}"#)
                 #expect(await pages(agent, list, [("remote_ip", "2001:DB8:0::7")]) == [["six"]])
+                #expect(await pages(agent, list, [("vni", "0106")]) == [["t6"]], "the same number")
 
                 let port = agent.site.name("p")
                 await agent.put("\(path)/ports/p0", #"{"type":"tap","ifname":"\#(port)"}"#)
@@ -128,6 +129,44 @@ extension OnTheHost {
                 let bridges = await pages(agent, "/v1/bridges", [("state", "ok")])
                 #expect(bridges == [[agent.site.name("b")]])
                 #expect(await agent.ask("GET", list, query: [("type", "tap")]).status == 400, "not a filter")
+            }
+        }
+
+        @Test("a page that ends with the last match of a filter is the last page")
+        func noEmptyPage() async throws {
+            try await TestAgent.run { agent async throws in
+                let (path, _) = await tunnels(agent, 49)
+                let list = "\(path)/tunnels"
+                // Five match, the last of them in the middle of the list.
+                let flow = (name: "vni", value: "flow")
+                #expect(await pages(agent, list, [flow, ("limit", "5")]).map(\.count) == [5])
+                #expect(await pages(agent, list, [flow, ("limit", "1")]).map(\.count) == [1, 1, 1, 1, 1])
+                #expect(await pages(agent, list, [flow, ("limit", "2")]).map(\.count) == [2, 2, 1])
+            }
+        }
+
+        static let impossible: [(String, String, String)] = [
+            ("", "state", "fine"), ("", "state", ""), ("/ports", "type", "tapp"), ("/ports", "type", "TAP"),
+            ("/ports", "state", "1"), ("/tunnels", "vni", "99999999"), ("/tunnels", "vni", "-1"),
+            ("/tunnels", "vni", "x"), ("/tunnels", "vni", ""), ("/tunnels", "vni", "99999999999999999999"),
+            ("/tunnels", "remote_ip", "x"), ("/tunnels", "remote_ip", "224.0.0.1"),
+            ("/tunnels", "remote_ip", "198.51.100.300"), ("/tunnels", "state", "OK"),
+            ("/macs", "type", "dynamic"),
+            ("/macs", "port", "a/b"), ("/macs", "port", "0123456789abcdef"),
+        ]
+
+        @Test("a filter that no item can pass is refused with what was wanted", arguments: impossible)
+        func refusesImpossible(collection: String, name: String, value: String) async throws {
+            try await TestAgent.run { agent async throws in
+                let bridge = "/v1/bridges/\(agent.site.name("b"))"
+                await agent.put(bridge)
+                let path = collection.isEmpty ? "/v1/bridges" : bridge + collection
+                let answer = await agent.ask("GET", path, query: [(name, value)])
+                #expect(answer.status == 400 && answer.code == "malformed_request", "\(answer.text)")
+                let error = answer.json["errors"]?[0]
+                #expect(error?["parameter"]?.stringValue == name && error?["pointer"] == "")
+                #expect(error?["wanted"]?.stringValue?.isEmpty == false)
+                #expect(error?["found"] == .string(JSONValue.string(value).description))
             }
         }
     }

@@ -4,11 +4,6 @@ import API
 
 @testable import Agent
 
-extension DesiredState {
-    /// Every resource of the state.
-    var ids: [ResourceID] { bridges.keys.flatMap { [.bridge($0)] + dependants(of: .bridge($0)) } }
-}
-
 extension AgentCore {
     /// Drives the agent to an edited state.
     func transition(_ edit: (inout DesiredState) throws(Problem) -> Void) throws(Problem) {
@@ -16,7 +11,11 @@ extension AgentCore {
         try edit(&wanted)
         let changes = wanted.changes(from: desired, at: Set(desired.ids + wanted.ids))
         guard !changes.isEmpty else { return }
-        try wanted.checkConsistency()
-        try transition(to: wanted, changes)
+        do throws(Refusal) {
+            try wanted.check(changes)
+            try transition(to: wanted, changes)
+        } catch {
+            throw error.problem
+        }
     }
 }

@@ -56,6 +56,23 @@ import Testing
         #expect(try await CommandRun("events -f", on: gone).exitCode == 3)
     }
 
+    @Test("following across a restart tells the gap and has what the new life has counted from 1")
+    func restart() async throws {
+        let agent = agent(from: 100)
+        agent.state.withLock { $0.boot = "aa" }
+        let following = Task { try await CommandRun("events -f", on: agent) }
+        while agent.requests.count < 3 { try await Task.sleep(for: .milliseconds(5)) }
+        let reborn = self.agent(from: 1).state.withLock { $0.events }
+        agent.state.withLock { ($0.boot, $0.events) = ("bb", reborn) }
+        while agent.requests.last?.query["since"] != "bb-5" { try await Task.sleep(for: .milliseconds(5)) }
+        following.cancel()
+        let run = try await following.value
+        let lines = run.output.split(separator: "\n")
+        #expect(lines.count == 6 && lines[0].hasPrefix("gap: "), "\(run.output)")
+        #expect(lines.dropFirst().map { $0.prefix(1) } == ["1", "2", "3", "4", "5"])
+        #expect(agent.requests.prefix(2).map { $0.query["since"] } == [nil, "aa-104"])
+    }
+
     @Test("an event the answer itself calls a gap is shown once")
     func ownGap() {
         let page = EventPage(["items": [["type": "gap"], ["id": 3]], "next": 3, "gap": true])

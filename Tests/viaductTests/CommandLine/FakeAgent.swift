@@ -22,6 +22,8 @@ final class FakeAgent: AgentTransport {
         var specs: [String: JSONObject] = [:]
         var requests: [Request] = []
         var events: [JSONValue] = []
+        /// Of the life the events are of; nil for an agent without cursors.
+        var boot: String?
         /// Numbers of the requests, from 1, that nobody answers.
         var failures: Set<Int> = []
         /// Added to every counter a status shows, so that rates are not all zero.
@@ -183,15 +185,21 @@ final class FakeAgent: AgentTransport {
     /// Two events an answer, as a ring that forgot everything before its first.
     private func events(_ asked: Request, _ state: State) -> JSONValue {
         let last = state.events.last?["id"]?.integerValue ?? 0
-        guard let since = asked.query["since"].flatMap({ Int64($0) }) else {
-            return ["items": [], "next": .integer(last), "gap": false]
+        func page(_ items: [JSONValue], _ next: Int64, isGap: Bool) -> JSONValue {
+            var answer: JSONObject = ["items": .array(items), "next": .integer(next), "gap": .bool(isGap)]
+            answer["cursor"] = state.boot.map { .string("\($0)-\(next)") }
+            return .object(answer)
         }
+        let asked = asked.query["since"]?.split(separator: "-")
+        guard let asked, let number = asked.last.flatMap({ Int64($0) }) else {
+            return page([], last, isGap: false)
+        }
+        let isOtherLife = asked.count == 2 && String(asked[0]) != state.boot
+        let since = isOtherLife ? -1 : number
         let first = state.events.first?["id"]?.integerValue ?? 1
         let items = state.events.filter { ($0["id"]?.integerValue ?? 0) > since }.prefix(2)
         let next = items.last?["id"]?.integerValue ?? since
-        return [
-            "items": .array(Array(items)), "next": .integer(next), "gap": .bool(since < first - 1),
-        ]
+        return page(Array(items), next, isGap: since < first - 1)
     }
 
     private static func response(_ status: Int, _ value: JSONValue) -> HTTPClientResponse {

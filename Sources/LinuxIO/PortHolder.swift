@@ -1,0 +1,97 @@
+// Who has a port that cannot be had: from the socket tables of the calling thread's network namespace to the
+// processes whose descriptors are those sockets (proc(5)); a kernel vxlan device has no process and is found
+// by its port over rtnetlink. Asked only after EADDRINUSE: it looks at every descriptor of the host.
+
+internal import CLinux
+internal import Glibc
+
+/// The holder of a UDP or TCP port.
+public enum PortHolder: Equatable, Sendable, CustomStringConvertible {
+    case process(id: Int32, command: String)
+    /// Kernel vxlan devices of this namespace, by interface name.
+    case vxlan(names: [String])
+    /// The socket is there, but no process or device that can be seen from here has it: one of another PID
+    /// namespace, or a kernel device that was moved to another network namespace.
+    case unseen
+
+    public var description: String {
+        switch self {
+        case .process(let id, let command): "process \(id) (\(command))"
+        case .vxlan(let names): "kernel vxlan device \(names.joined(separator: ", "))"
+        case .unseen:
+            "a socket with no process here: a vxlan device moved to another namespace, or another container"
+        }
+    }
+
+    /// Who keeps others from binding this UDP port; nil when nobody does any more. An IPv4 port may be held by
+    /// an IPv6 socket, which takes both families unless told otherwise.
+    public static func udp(_ port: UInt16, isIPv4: Bool) -> PortHolder? {
+        let tables = isIPv4 ? ["udp", "udp6"] : ["udp6"]
+        guard let inodes = inodes(of: port, in: tables, state: nil) else { return nil }
+        return process(with: inodes) ?? device(on: port) ?? .unseen
+    }
+
+    /// Who listens on this TCP port; nil when nobody does any more.
+    public static func tcp(_ port: UInt16) -> PortHolder? {
+        // TCP_LISTEN, include/net/tcp_states.h.
+        guard let inodes = inodes(of: port, in: ["tcp", "tcp6"], state: "0A") else { return nil }
+        return process(with: inodes) ?? .unseen
+    }
+
+    // MARK: Sockets
+
+    /// Of the first table with sockets on that port; nil when none has.
+    private static func inodes(of port: UInt16, in tables: [String], state: String?) -> Set<String>? {
+        let digits = String(port, radix: 16, uppercase: true)
+        let suffix = ":" + String(repeating: "0", count: 4 - digits.count) + digits
+        for table in tables {
+            var inodes: Set<String> = []
+            for line in ProcFile.read("/proc/thread-self/net/\(table)")?.split(separator: "\n") ?? [] {
+                // sl, local address, remote address, state, queues, timer, retransmissions, uid, timeout, inode.
+                let fields = line.split(separator: " ", omittingEmptySubsequences: true)
+                guard fields.count > 9, fields[1].hasSuffix(suffix) else { continue }
+                if let state, fields[3] != state { continue }
+                inodes.insert(String(fields[9]))
+            }
+            if !inodes.isEmpty { return inodes }
+        }
+        return nil
+    }
+
+    private static func process(with inodes: Set<String>) -> PortHolder? {
+        let links = Set(inodes.map { "socket:[\($0)]" })
+        for entry in ProcFile.entries("/proc") {
+            guard let id = Int32(entry) else { continue }
+            let isHolder = ProcFile.entries("/proc/\(entry)/fd").contains { descriptor in
+                ProcFile.link("/proc/\(entry)/fd/\(descriptor)").map(links.contains) ?? false
+            }
+            if isHolder {
+                let command = ProcFile.read("/proc/\(entry)/comm")?.prefix { $0 != "\n" } ?? "?"
+                return .process(id: id, command: String(command))
+            }
+        }
+        return nil
+    }
+
+    private static func device(on port: UInt16) -> PortHolder? {
+        let names = ((try? Netlink.vxlanDevices(on: port)) ?? []).sorted()
+        return names.isEmpty ? nil : .vxlan(names: names)
+    }
+}
+
+extension Netlink {
+    /// Names of this namespace's vxlan devices with that UDP port, which they hold while they are up.
+    static func vxlanDevices(on port: UInt16) throws(LinuxError) -> [String] {
+        var message = NetlinkMessage(type: UInt16(RTM_GETLINK), flags: request | dump, sequence: 1)
+        message.appendLink(index: 0)
+        return try exchange(message, "list interfaces").compactMap { reply in
+            let attributes = reply.attributes(after: 16)
+            let info = NetlinkReply.attributes(in: attributes[Int(IFLA_LINKINFO)] ?? [])
+            guard info[Int(IFLA_INFO_KIND)]?.text == "vxlan" else { return nil }
+            let data = NetlinkReply.attributes(in: info[Int(IFLA_INFO_DATA)] ?? [])
+            // In network order (linux/if_link.h).
+            let found = data[Int(IFLA_VXLAN_PORT)]?.number(at: 0, as: UInt16.self)
+            return found == port.bigEndian ? attributes[Int(IFLA_IFNAME)]?.text : nil
+        }
+    }
+}

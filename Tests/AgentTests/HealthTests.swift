@@ -1,0 +1,72 @@
+// Health: single checks, and readiness that does not flap.
+
+import Testing
+
+@testable import Agent
+
+@Suite struct DampedTests {
+    /// Looks from the first on, + good and - bad, and what the check is taken for after each.
+    static let table: [(looks: String, taken: String)] = [
+        ("+", "+"), ("-", "-"), ("+--", "+++"), ("+---", "+++-"), ("+----", "+++--"),
+        ("+--+--+--", "+++++++++"), ("+-+-+-+-+-", "++++++++++"), ("+---+", "+++-+"),
+        ("+---+--", "+++-+++"), ("+---+---", "+++-+++-"), ("--+", "--+"), ("-+--", "-+++"),
+        ("-+---", "-+++-"),
+    ]
+
+    @Test("good turns bad after three bad looks in a row, bad turns good after one", arguments: table)
+    func looks(looks: String, taken: String) {
+        var check: Damped?
+        var result = ""
+        for (number, look) in looks.enumerated() {
+            let found = look == "-" ? "look \(number)" : nil
+            if check == nil { check = Damped(found) } else { check?.look(found) }
+            result += check?.failure == nil ? "+" : "-"
+            if result.last == "-" { #expect(check?.failure == found, "the latest reason is told") }
+        }
+        #expect(result == taken)
+    }
+}
+
+extension OnTheHost {
+    @Suite struct HealthTests {
+        @Test("each check has a path; one that does not exist there is not found")
+        func single() async throws {
+            try await TestAgent.run { agent async throws in
+                for path in ["/livez/worker", "/livez/control", "/readyz/worker", "/readyz/state"] {
+                    let name = path.split(separator: "/")[1]
+                    let answer = await agent.get(path)
+                    #expect(answer.status == 200 && answer.text == "[+]\(name) ok\n", "\(path)")
+                }
+                for path in ["/livez/state", "/livez/serving", "/readyz/none", "/readyz/Worker"] {
+                    let answer = await agent.get(path)
+                    #expect(answer.status == 404 && answer.code == "not_found", "\(path)")
+                    #expect(answer.detail.contains("wanted worker, control"), "\(path)")
+                }
+                agent.api.health.stopping()
+                let stopping = await agent.get("/readyz/serving")
+                #expect(stopping.status == 503 && stopping.detail == "serving: the agent is stopping")
+                #expect(await agent.get("/readyz/worker").status == 200)
+            }
+        }
+
+        @Test("readiness counts its own looks, not requests, and liveness does not wait for them")
+        func damped() async throws {
+            try await TestAgent.run { agent async throws in
+                let health = agent.api.health
+                for _ in 1..<Damped.badLooks {
+                    health.look([.worker: "it hangs"])
+                    for _ in 0..<100 { #expect(await agent.get("/readyz").status == 200) }
+                }
+                health.look([.worker: "it hangs"])
+                for path in ["/readyz", "/healthz", "/readyz/worker"] {
+                    let answer = await agent.get(path)
+                    #expect(answer.status == 503 && answer.detail == "worker: it hangs", "\(path)")
+                }
+                #expect(await agent.get("/readyz/control").status == 200)
+                #expect(await agent.get("/livez/worker").status == 200, "it is asked itself, and runs")
+                health.look()
+                #expect(await agent.get("/readyz").status == 200)
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+// Log lines that nobody reads: counted, and told of in the format of all others.
+
+import API
+import Foundation
+import JSON
+import Logging
+import Testing
+
+@testable import viaduct
+
+@Suite struct LogWriterTests {
+    @Test("what was dropped is told of by a line of the chosen format", arguments: [LogFormat.text, .json])
+    func drops(format: LogFormat) async throws {
+        let pipe = Pipe()
+        let writer = LogWriter(descriptor: pipe.fileHandleForWriting.fileDescriptor) { count in
+            LineLogHandler.line(format, .warning, "dropped", ["count": "\(count)"])
+        }
+        // A pipe holds 64 KiB: the writer is stuck in the first lines while the others come.
+        let line = LineLogHandler.line(format, .info, String(repeating: "x", count: 1000), [:])
+        for _ in 0..<2000 { writer.write(line) }
+        let text = await withCheckedContinuation { continuation in
+            // Neither the reader nor who waits for the writer may hold up a thread of the tests' pool.
+            DispatchQueue(label: "reader").async {
+                let data = pipe.fileHandleForReading.readDataToEndOfFile()
+                continuation.resume(returning: String(decoding: data, as: UTF8.self))
+            }
+            DispatchQueue(label: "closer").async {
+                writer.flush(seconds: 10)
+                writer.write(line)
+                writer.flush(seconds: 10)
+                try? pipe.fileHandleForWriting.close()
+            }
+        }
+        let lines = text.split(separator: "\n")
+        let notices = lines.filter { $0.contains("dropped") }
+        #expect(!notices.isEmpty)
+        if format == .json {
+            for line in lines { #expect((try? JSONValue.parse(Array(line.utf8)))?["message"] != nil) }
+            #expect(try JSONValue.parse(Array(notices[0].utf8))["level"] == "warning")
+        } else {
+            #expect(notices[0].contains(" WARNING dropped count="))
+        }
+    }
+}
