@@ -174,7 +174,12 @@ struct AgentAPI: Sendable {
             case .handlerTimeout: .timeout
             case .unavailable, .tooManyLargeBodies, .tooManyStreams: .unavailable
             }
-        let problem = Problem(code, failure.message)
-        return .problem(problem, headers: code == .unavailable ? [("Retry-After", "1")] : [])
+        let headers: [(name: String, value: String)] =
+            switch code {
+            case .unavailable: [("Retry-After", "1")]
+            case .methodNotAllowed: [("Allow", HTTPRequest.methods.joined(separator: ", "))]
+            default: []
+            }
+        return .problem(Problem(code, failure.message), headers: headers)
     }
 }

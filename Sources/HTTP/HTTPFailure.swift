@@ -52,7 +52,7 @@ public enum HTTPFailure: Error, Equatable, Sendable {
             "wanted at most \(limit) large bodies at the same time, found more; try again"
         case .tooManyStreams(let limit): "wanted at most \(limit) listeners at the same time, found more"
         case .methodNotImplemented(let method):
-            "wanted one of \(RequestHead.methods.joined(separator: ", ")), found \"\(method)\""
+            "wanted one of \(HTTPRequest.methods.joined(separator: ", ")), found \"\(method)\""
         case .handlerTimeout(let seconds): "no answer within \(seconds) seconds; try again"
         case .unavailable: "the server is stopping; try again"
         }

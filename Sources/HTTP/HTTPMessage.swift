@@ -4,7 +4,10 @@ public import JSON
 
 /// One request whose head and body have been checked. A handler never sees a half-read or ambiguous one.
 public struct HTTPRequest: Sendable {
-    /// One of `GET HEAD PUT POST PATCH DELETE OPTIONS`; anything else was refused before.
+    /// What a handler may see; names are case-sensitive (RFC 9110 §9.1).
+    public static let methods = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"]
+
+    /// One of `methods`; anything else was refused before.
     public var method: String
     /// The path as received: undecoded, without the query.
     public var rawPath: String

@@ -3,9 +3,6 @@
 /// Every rule answers a behaviour measured in libmicrohttpd 0.9.75: it accepts two lengths, a length beside
 /// a transfer coding, unknown codings, absolute targets, blanks in names and any method.
 struct RequestHead {
-    /// Methods a handler may see; names are case-sensitive (RFC 9110 §9.1).
-    static let methods = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"]
-
     let method: String
     let target: RequestTarget
     let headers: [(name: String, value: String)]
@@ -19,7 +16,7 @@ struct RequestHead {
         method: String, target: [UInt8], version: String, headers: [(name: String, value: String)],
         limits: HTTPLimits
     ) throws(HTTPFailure) {
-        guard Self.methods.contains(method) else {
+        guard HTTPRequest.methods.contains(method) else {
             throw .methodNotImplemented(PercentDecoding.printable(Array(method.utf8)))
         }
         guard version == "HTTP/1.1" || version == "HTTP/1.0" else {
