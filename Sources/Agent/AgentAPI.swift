@@ -32,6 +32,7 @@ struct AgentAPI: Sendable {
     let version: Version
     let events: EventLog
     let requests = RequestCounts(routes: Set(Operations.all.map(\.path)).union(["none"]))
+    private let memory = FreeMemory()
     private let log: Logger
     private let handlers: [OperationID: Handler]
     private let router: Router<OperationID>
@@ -65,6 +66,7 @@ struct AgentAPI: Sendable {
         if response.status == 405 { allow(request, &response) }
         condition(request, &response)
         requests.add(template, request.method, response.status, ContinuousClock.now - start)
+        memory.used(request.body.count + response.body.count)
         if request.method != "GET", request.method != "HEAD" {
             log.info(
                 "write",
