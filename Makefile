@@ -57,6 +57,7 @@ topology: build tools
 
 bench: build tools
 	VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 Tests/Bench/bench.py
+	VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 Tests/Bench/api.py
 
 openapi: packages
 	swift build --product viaduct

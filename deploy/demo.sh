@@ -97,10 +97,16 @@ on web3 iperf3 -s -1 -D --pidfile "$scratch/iperf3"
 for _ in $(seq 40); do on web3 ss -Hltn 'sport = :5201' | grep -q . && break; sleep 0.05; done
 show web1 iperf3 -c 1.1.1.13 -t 3 -f g | grep -E 'sender|receiver|iperf3 -c'
 
+title "each host at a glance"
+for host in host-a host-b; do
+    echo "$host\$ viaduct show"
+    on "$host" "$viaduct" show | sed -E "s/$tag-([a-z0-9]+)/\1 ${tag//?/ }/" # columns stay where they are
+    echo
+done
+
 title "what host-a has learned, and what passed its tunnels"
-on host-a curl -s http://127.0.0.1:8640/v1/bridges/br0/macs |
-    python3 -c 'import json,sys
-for e in json.load(sys.stdin)["items"]: print("  %s  %-6s %s %s" % (e["mac"], e["port"], e["type"], e.get("remote_ip","")))'
+echo "host-a\$ viaduct mac list br0"
+on host-a "$viaduct" mac list br0
 on host-a curl -s http://127.0.0.1:8640/metrics | grep -E '^viaduct_tunnel_(receive|transmit)_packets_total'
 
 title "and away again"

@@ -35,6 +35,7 @@ struct AgentAPI: Sendable {
     let version: Version
     let events: EventLog
     let requests = RequestCounts(routes: Set(Operations.all.map(\.path)).union(["none"]))
+    private let memory = FreeMemory()
     private let log: Logger
     private let handlers: [OperationID: Handler]
     private let router: Router<OperationID>
@@ -69,6 +70,7 @@ struct AgentAPI: Sendable {
         condition(request, &response)
         let method = AgentAPI.methods.contains(request.method) ? request.method : "other"
         requests.add(template, method, response.status, ContinuousClock.now - start)
+        memory.used(request.body.count + response.body.count)
         if request.method != "GET", request.method != "HEAD" {
             log.info(
                 "write",
@@ -177,7 +179,7 @@ struct AgentAPI: Sendable {
             case .handlerTimeout: .timeout
             case .unavailable, .tooManyLargeBodies, .tooManyStreams: .unavailable
             }
-        let problem = Problem(code, failure.message)
-        return .problem(problem, headers: code == .unavailable ? [("Retry-After", "1")] : [])
+        let headers = code == .unavailable ? [(name: "Retry-After", value: "1")] : []
+        return .problem(Problem(code, failure.message), headers: headers)
     }
 }

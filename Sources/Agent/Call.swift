@@ -39,8 +39,9 @@ struct Call: Sendable {
 
     /// The body, parsed and of a media type the operation reads.
     func body(limits: JSONLimits = JSONLimits()) throws(Problem) -> JSONValue {
-        if let sent = request.header("Content-Type"), !accepts(mediaType: sent) {
-            throw Problem(.unsupportedMediaType, "Content-Type: wanted \(mediaType), found \(sent)")
+        let sent = request.header("Content-Type")
+        guard sent.map(accepts(mediaType:)) ?? (operation.method != .post) else {
+            throw Problem(.unsupportedMediaType, "Content-Type: wanted \(mediaType), found \(sent ?? "none")")
         }
         do {
             return try JSONValue.parse(request.body, limits: limits)
@@ -54,7 +55,8 @@ struct Call: Sendable {
     }
 
     /// JSON, and what `curl -d` says when it is not told otherwise; but not for POST, which a browser would
-    /// send across sites with a form's type without asking. PUT, PATCH and DELETE it asks for, and is refused.
+    /// send across sites with a form's type, or none, without asking. PUT, PATCH and DELETE it asks for, and
+    /// is refused.
     private func accepts(mediaType sent: String) -> Bool {
         let type = sent.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
         if type == "application/json" || type == mediaType { return true }

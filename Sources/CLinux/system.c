@@ -3,6 +3,7 @@
 #include "CLinux.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -109,6 +110,8 @@ uint64_t clx_monotonic_ns(void)
 }
 
 const char *clx_errno_name(int code) { return strerrorname_np(code); }
+
+int clx_trim_heap(void) { return malloc_trim(0); }
 
 uint64_t clx_thread_cpu_ns(void)
 {

@@ -35,6 +35,7 @@ final class Connection: @unchecked Sendable {
         /// Counts the requests, so that the late answer of a handler that timed out finds nobody.
         var serial: UInt64 = 0
         var isClosed = false
+        var isDisplaced = false
         var answer: Answer?
         var task: Task<Void, Never>?
         /// While it is the body of the answer.
@@ -77,6 +78,23 @@ final class Connection: @unchecked Sendable {
 
     /// libmicrohttpd is about to close the descriptor; after this nobody may use it.
     func markClosed() { shared.withLock { $0.isClosed = true } }
+
+    /// Until when the client may complete its request; nil once it has, or is on its way out.
+    var requestDeadline: ConnectionClock.Instant? {
+        shared.withLock { shared in
+            guard shared.clock.awaitsRequest, !shared.isClosed, !shared.isDisplaced else { return nil }
+            return shared.clock.deadline
+        }
+    }
+
+    /// Ends the connection for another one's sake, unless its request has become complete meanwhile.
+    func displace() {
+        shared.withLock { shared in
+            guard shared.clock.awaitsRequest, !shared.isClosed else { return }
+            shared.isDisplaced = true
+            _ = shutdown(descriptor, Int32(SHUT_RDWR))
+        }
+    }
 
     /// Enforces the deadline. Cuts by `shutdown`, which wakes libmicrohttpd with an end of file; safe,
     /// because CLOSED comes before the descriptor is closed and takes this lock.

@@ -35,6 +35,9 @@ struct ConnectionClock {
 
     func isOverdue(now: Instant) -> Bool { now >= deadline }
 
+    /// The client's turn: it has not sent a complete request yet.
+    var awaitsRequest: Bool { phase == .head || phase == .body || phase == .idle }
+
     private static func deadline(_ phase: Phase, _ now: Instant, _ limits: HTTPLimits) -> Instant {
         let seconds =
             switch phase {

@@ -14,7 +14,9 @@ public struct HTTPLimits: Equatable, Sendable {
     public var uriByteCount: Int
     /// Header fields of one request. curl sends 4, a browser about 20.
     public var headerCount: Int
-    /// Open connections per endpoint, idle ones included; more wait in the kernel's queue.
+    /// Open connections per endpoint, idle ones included; more wait in the kernel's queue. From `spareCount`
+    /// below it on, endpoints counted together, each that comes displaces the one that has the least time
+    /// left to complete a request.
     public var connectionCount: Int
     /// Open connections per client address, so that one client cannot take all. Everything on the host
     /// that comes by loopback is one address. Beyond it a connection is closed unanswered. Unix
@@ -65,6 +67,9 @@ public struct HTTPLimits: Equatable, Sendable {
         self.streamCount = streamCount
         self.threadCount = threadCount
     }
+
+    /// Places kept free while there is somebody to displace, who has a place until closed.
+    var spareCount: Int { connectionCount / 16 }
 
     /// The limit for the body of one request.
     func bodyByteCount(method: String, rawPath: String) -> Int {

@@ -4,7 +4,7 @@ public import JSON
 
 /// One request whose head and body have been checked. A handler never sees a half-read or ambiguous one.
 public struct HTTPRequest: Sendable {
-    /// One of `GET HEAD PUT POST PATCH DELETE OPTIONS`; anything else was refused before.
+    /// As the client sent it, a token; which ones a path has is the router's to say.
     public var method: String
     /// The path as received: undecoded, without the query.
     public var rawPath: String

@@ -57,8 +57,16 @@ final class ServerCore: Sendable {
 
     var allConnections: [Connection] { connections.withLock { Array($0.values) } }
 
+    /// A server that is nearly full makes room for whoever comes by ending the connection that has the least
+    /// time left to complete a request: clients that hold connections and say nothing displace each other.
     func accepted(_ connection: Connection) {
-        connections.withLock { $0[ObjectIdentifier(connection)] = connection }
+        let others = connections.withLock { connections -> [Connection] in
+            defer { connections[ObjectIdentifier(connection)] = connection }
+            return connections.count < limits.connectionCount - limits.spareCount
+                ? [] : Array(connections.values)
+        }
+        let waiting = others.compactMap { other in other.requestDeadline.map { (other, $0) } }
+        waiting.min { $0.1 < $1.1 }?.0.displace()
     }
 
     func closed(_ connection: Connection) {

@@ -15,6 +15,9 @@ public struct JSONObject: Sendable {
 
     public init() {}
 
+    /// Empty, with room for so many members.
+    public init(reserving count: Int) { members.reserveCapacity(count) }
+
     /// A key given twice keeps its first place and its last value.
     public init(_ members: [(key: String, value: JSONValue)]) {
         self.members.reserveCapacity(members.count)

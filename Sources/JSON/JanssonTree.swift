@@ -85,7 +85,7 @@ extension JanssonTree {
     private static func copyObject(
         _ node: UnsafeMutablePointer<json_t>, _ bytes: UnsafeBufferPointer<UInt8>
     ) throws(JSONError) -> JSONObject {
-        var object = JSONObject()
+        var object = JSONObject(reserving: json_object_size(node))
         var iterator = json_object_iter(node)
         while let current = iterator, let value = json_object_iter_value(current) {
             let key = string(json_object_iter_key(current), json_object_iter_key_len(current))

@@ -1,7 +1,8 @@
-// `viaduct top`: live rates per port and tunnel. On a terminal it redraws in place; in a pipe it prints one
-// table after another.
+// `viaduct top`: live rates per port and tunnel. On a terminal it redraws in place until `q`; in a pipe it
+// prints one table after another.
 
 import ArgumentParser
+import Foundation
 import JSON
 
 struct TopCommand: ClientCommand {
@@ -9,7 +10,7 @@ struct TopCommand: ClientCommand {
         commandName: "top", abstract: "Show live rates per port and tunnel, busiest first.",
         discussion: """
             Rates are per second: packets, bits, and packets dropped. RX is what came into the bridge by the \
-            port or tunnel, TX what left by it. On a terminal it refreshes until interrupted; otherwise it \
+            port or tunnel, TX what left by it. On a terminal it refreshes until q is pressed; otherwise it \
             prints one table, or as many as -n says. With --json, one object a line.
             """)
 
@@ -27,22 +28,62 @@ struct TopCommand: ClientCommand {
     }
 
     func run(_ session: Session) async throws(CommandError) {
-        let redraws = session.terminal.isInteractive && !session.json
-        let count = count ?? (redraws ? Int.max : 1)
+        guard session.terminal.isInteractive, !session.json else {
+            try await eachReading(session, count: count ?? 1) { number, rates in
+                if session.json {
+                    session.print(JSONValue.array(rates.map { .object($0.json) }).description)
+                } else {
+                    session.print((number > 0 ? "\n" : "") + TopCommand.table(rates).text(session.terminal))
+                }
+            }
+            return
+        }
+        let screen = LiveScreen(session.terminal)
+        let end = await firstToEnd(screen, session)
+        screen.leave()
+        switch end {
+        case .readings(let outcome): try outcome.get()
+        case .screen(.asked): break
+        // What a shell says of a process that died of it.
+        case .screen(.signal(let number)): Foundation.exit(128 + number)
+        }
+    }
+
+    private enum End: Sendable {
+        case readings(Result<Void, CommandError>)
+        case screen(LiveScreen.Ending)
+    }
+
+    /// Draws until the last table, an error, or whoever watches has seen enough.
+    private func firstToEnd(_ screen: LiveScreen, _ session: Session) async -> End {
+        await withTaskGroup(of: End.self) { group in
+            group.addTask {
+                do throws(CommandError) {
+                    try await eachReading(session, count: count ?? .max) { _, rates in
+                        screen.draw(TopCommand.lines(rates, session))
+                    }
+                    return .readings(.success(()))
+                } catch {
+                    return .readings(.failure(error))
+                }
+            }
+            group.addTask { .screen(await screen.ending()) }
+            defer { group.cancelAll() }
+            return await group.next() ?? .screen(.asked)
+        }
+    }
+
+    /// Calls `show` with the rates between each reading and the one before.
+    private func eachReading(
+        _ session: Session, count: Int, _ show: (Int, [Rate]) -> Void
+    ) async throws(CommandError) {
         var before = try await read(session)
         for number in 0..<count {
             // Woken early only when the task is over.
             guard (try? await Task.sleep(for: .seconds(interval))) != nil else { return }
             let after = try await read(session)
-            let rates = Rate.between(before, after)
+            show(number, Rate.between(before, after))
             before = after
-            if session.json {
-                session.print(JSONValue.array(rates.map { .object($0.json) }).description)
-            } else if redraws {
-                session.terminal.write(TopCommand.screen(rates, session, isFirst: number == 0))
-            } else {
-                session.print((number > 0 ? "\n" : "") + TopCommand.table(rates).text(session.terminal))
-            }
         }
     }
 
@@ -62,17 +103,13 @@ struct TopCommand: ClientCommand {
         return table
     }
 
-    /// As many rows as the window has, over what was there: home, each line cleared behind its end, then the
-    /// rest of the screen.
-    private static func screen(_ rates: [Rate], _ session: Session, isFirst: Bool) -> String {
+    /// As many rows as the window has.
+    private static func lines(_ rates: [Rate], _ session: Session) -> [String] {
         let rowCount = session.terminal.rowCount ?? 24
-        var lines = ["\(session.address)  \(rates.count) ports and tunnels, per second"]
+        var lines = ["\(session.address)  \(rates.count) ports and tunnels, per second; q quits"]
         lines += table(rates).text(session.terminal).split(separator: "\n").map(String.init)
-        if lines.count > rowCount - 1 {
-            lines = Array(lines.prefix(rowCount - 2)) + ["… \(lines.count - rowCount + 2) more"]
-        }
-        return (isFirst ? "\u{1B}[2J" : "") + "\u{1B}[H" + lines.map { $0 + "\u{1B}[K\n" }.joined()
-            + "\u{1B}[J"
+        guard lines.count > rowCount - 1 else { return lines }
+        return Array(lines.prefix(rowCount - 2)) + ["… \(lines.count - rowCount + 2) more"]
     }
 }
 

@@ -169,7 +169,7 @@ extension OnTheHost {
                         isText ? ("text/plain", "application/json") : ("application/json", "text/plain")
                     let path = furnished.path(operation.path)
                     func status(_ accept: String) async -> Int {
-                        let headers = [("Accept", accept)]
+                        let headers = [("Accept", accept), ("Content-Type", "application/json")]
                         return await agent.ask(operation.method.rawValue, path, "", headers: headers).status
                     }
                     for refused in [other, "text/html", "image/*, text/html;q=0.9", "\(wanted)x"] {

@@ -169,6 +169,28 @@ import Testing
         #expect(statuses == Array(repeating: 200, count: 40))
     }
 
+    @Test("clients that say nothing displace each other, oldest first, and nobody who asks waits for them")
+    func displacement() async throws {
+        let server = try TestServer(TestServer.limits { $0.connectionCount = 32 })
+        let address = server.address
+        let (areClosed, seconds) = try await blocking {
+            let silent = try (0..<60).map { _ in
+                sleepMilliseconds(5)
+                return try RawClient(address)
+            }
+            let start = ContinuousClock.now
+            let client = try RawClient(address)
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(try client.reply().status == 200)
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            return (silent.map { $0.closes(withinSeconds: 0.02) }, seconds)
+        }
+        await server.stop()
+        #expect(seconds < 1)
+        // One for each that came after the 30th.
+        #expect(areClosed == Array(repeating: true, count: 31) + Array(repeating: false, count: 29))
+    }
+
     /// Sockets only: other suites run beside this one and open files of their own.
     private func descriptorCount() -> Int {
         var count = 0

@@ -203,6 +203,21 @@ def check_drop_reasons():
         yield source, 1, "the names of the drop reasons were not found"
 
 
+def check_limits():
+    """Each constant that the README's table of limits names is there."""
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        return
+    before, table = readme.read_text().split("\n## Limits\n", 1)
+    sources = [path.read_text() for path in (ROOT / "Sources").rglob("*.swift")]
+    for number, line in enumerate(table.split("\n## ", 1)[0].splitlines(), before.count("\n") + 3):
+        for name in re.findall(r"`([A-Z]\w+(?:\.\w+)?)`", line.split(" | ")[-1] if line.startswith("| ") else ""):
+            owner, _, member = name.partition(".")
+            places = [text for text in sources if re.search(rf"\b(struct|class|enum|extension|actor) {owner}\b", text)]
+            if not any(re.search(rf"\b(let|var) {member}\b", text) if member else True for text in places):
+                yield readme, number, f"names a limit that is not there: {name}"
+
+
 def check_ignored():
     if not (ROOT / ".git").exists():
         return
@@ -229,6 +244,7 @@ def findings():
         if path.suffix == ".swift":
             yield from swift_findings(path, text)
     yield from check_drop_reasons()
+    yield from check_limits()
     yield from check_ignored()
 
 

@@ -173,6 +173,41 @@ def udp_bulk(sender, receiver, source, destination, *, family=4, count=600, most
     source_socket.close()
 
 
+class NumberedStream:
+    """Datagrams at a steady rate from one guest to another, in the background; `lost` waits for the end."""
+
+    def __init__(self, sender, receiver, source, destination, *, family=4, count=5000, per_second=1000):
+        self.count = count
+        sink = _bound(receiver, family, socket.SOCK_DGRAM, destination)
+        sink.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
+        sink.settimeout(2)
+        origin, target = _bound(sender, family, socket.SOCK_DGRAM, source), (destination, sink.getsockname()[1])
+
+        def send():
+            start = time.monotonic()
+            for number in range(count):
+                time.sleep(max(0.0, start + number / per_second - time.monotonic()))
+                origin.sendto(struct.pack("!I", number), target)
+
+        def receive():
+            seen = []
+            while len(seen) < count:
+                try:
+                    seen.append(struct.unpack("!I", sink.recv(64))[0])
+                except TimeoutError:
+                    break
+            return seen
+
+        self._received, self._sent = _in_thread(receive), _in_thread(send)
+
+    def lost(self):
+        """The numbers that did not arrive; each that did must have come once."""
+        self._sent()
+        seen = self._received()
+        assert len(seen) == len(set(seen)), "a datagram came twice"
+        return sorted(set(range(self.count)) - set(seen))
+
+
 class Sniffer:
     """A packet socket on one interface. Sees what arrives; with `outgoing`, only what leaves."""
 

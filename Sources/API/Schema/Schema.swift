@@ -69,7 +69,7 @@ public struct Schema<R: Record>: Sendable {
 
     /// In declaration order, defaults written out, nil left out.
     public func encode(_ record: R) -> JSONObject {
-        var object = JSONObject()
+        var object = JSONObject(reserving: fields.count)
         for field in fields {
             if let value = field.encode(record) { object[field.name] = value }
         }

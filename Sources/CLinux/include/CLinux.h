@@ -140,6 +140,8 @@ uint64_t clx_monotonic_ms(void);
 uint64_t clx_monotonic_ns(void);
 /* CPU time of the calling thread. */
 uint64_t clx_thread_cpu_ns(void);
+/* Gives the heap's free pages back to the kernel; 1 when there were any. */
+int clx_trim_heap(void);
 /* "ENODEV" for ENODEV; NULL for a number without a name. */
 const char *clx_errno_name(int code);
 

@@ -70,7 +70,8 @@ struct TestAgent: Sendable {
     /// One request, answered and checked against the contract.
     @discardableResult
     func ask(
-        _ method: String, _ path: String, _ body: String = "", headers: [(String, String)] = [],
+        _ method: String, _ path: String, _ body: String = "",
+        headers: [(String, String)] = [("Content-Type", "application/json")],
         query: [(name: String, value: String)] = [], at location: SourceLocation = #_sourceLocation
     ) async -> Answer {
         let request = HTTPRequest(
