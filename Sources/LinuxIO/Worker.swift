@@ -41,8 +41,9 @@ public final class Worker: Sendable {
     private let isStopping = Atomic<Bool>(false)
     private let hasEnded = DispatchSemaphore(value: 0)
 
-    /// Starts the thread with an empty program.
-    public init(events: WorkerEvents) throws(LinuxError) {
+    /// Starts the thread with an empty program and room for `flowCapacity` flows.
+    public init(events: WorkerEvents, flowCapacity: Int = FlowCache.defaultCapacity) throws(LinuxError) {
+        let flowMemory = try ZeroedMemory(byteCount: FlowCache.byteCount(capacity: flowCapacity))
         wakeup = try check(clx_eventfd_create(), "create an eventfd")
         let epoll = try check(clx_epoll_create(), "create an epoll instance")
         try check(clx_epoll_add(epoll, wakeup, WorkerLoop.wakeupToken), "watch the eventfd")
@@ -50,7 +51,8 @@ public final class Worker: Sendable {
         let thread = Thread { [self] in
             clx_name_thread("viaduct-worker")
             do {
-                var loop = WorkerLoop(epoll: epoll, events: events)
+                var loop = WorkerLoop(
+                    epoll: epoll, events: events, flowMemory: flowMemory, flowCapacity: flowCapacity)
                 run(&loop)
             }
             close(epoll)
@@ -80,6 +82,11 @@ public final class Worker: Sendable {
     /// Runs `body` on the worker's thread between two breaths and waits for it.
     public func perform<R: Sendable>(_ body: @escaping @Sendable () -> R) -> R {
         submit { _ in body() }
+    }
+
+    /// Runs `body` with the worker's flow cache, on its thread between two breaths, and waits for it.
+    public func withFlows<R: Sendable>(_ body: @escaping @Sendable (FlowCache) -> R) -> R {
+        submit { loop in body(loop.flows) }
     }
 
     /// Switches to another program. `migration` runs just before, on the worker's thread: it moves MAC tables

@@ -22,7 +22,8 @@ struct WorkerLoop: ~Copyable {
     static let listenerToken: UInt64 = 2 << 32
 
     private(set) var nowMilliseconds = clx_monotonic_ms()
-    private var engine = Engine()
+    private var engine: Engine
+    private let flowMemory: ZeroedMemory
     private var output = KernelOutput(senders: SenderSockets([:]))
     private let epoll: Int32
     private let events: WorkerEvents
@@ -32,9 +33,13 @@ struct WorkerLoop: ~Copyable {
     private let datagrams: UnsafeMutablePointer<clx_datagram>
     private var lastSweep: UInt64 = 0
 
-    init(epoll: Int32, events: WorkerEvents) {
+    init(epoll: Int32, events: WorkerEvents, flowMemory: ZeroedMemory, flowCapacity: Int) {
         self.epoll = epoll
         self.events = events
+        self.flowMemory = flowMemory
+        engine = Engine(
+            flows: FlowCache(
+                zeroed: flowMemory.base, capacity: flowCapacity, seed: .random(in: .min ... .max)))
         ready = .allocate(capacity: 64)
         buffers = .allocate(byteCount: WorkerLoop.batchCount * WorkerLoop.bufferByteCount, alignment: 64)
         frames = .allocate(capacity: WorkerLoop.batchCount)
@@ -174,6 +179,9 @@ struct WorkerLoop: ~Copyable {
     }
 
     // MARK: Adopting
+
+    /// This worker's flows, for its own thread.
+    var flows: FlowCache { engine.flows }
 
     mutating func adopt(_ program: Program, _ senders: SenderSockets) {
         let before = WorkerLoop.watched(by: engine.program)
