@@ -42,11 +42,14 @@ public struct Agent: Service {
         let seed = try Agent.seed(in: store)
         let executor = ControlExecutor(label: "viaduct.control")
         let bell = Doorbell()
-        let offload = settings.offload == .auto ? OffloadProbe.run() : .off
+        var workerSettings = WorkerSettings()
+        workerSettings.offload = settings.offload == .auto ? OffloadProbe.run() : .off
+        workerSettings.spinMicroseconds = settings.spinMicroseconds
+        let offload = workerSettings.offload
         let worker = try Worker(
             events: WorkerEvents(
                 portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }),
-            offload: offload, spinMicroseconds: settings.spinMicroseconds)
+            settings: workerSettings)
         let ports = settings.sourcePorts.ports
         let host = Host(
             worker: worker, macSeed: seed,

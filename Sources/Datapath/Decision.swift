@@ -16,6 +16,7 @@ public struct Verdict: BitwiseCopyable, Equatable, Sendable {
     /// The egress port's number, set when forwarded.
     public var egress: UInt32
 
+    @_noLocks
     @inlinable
     init(action: Action, reason: DropReason = .runt, egress: UInt32 = 0) {
         self.action = action
@@ -23,7 +24,64 @@ public struct Verdict: BitwiseCopyable, Equatable, Sendable {
         self.egress = egress
     }
 
+    @_noLocks
     @inlinable static func drop(_ reason: DropReason) -> Verdict { Verdict(action: .drop, reason: reason) }
+}
+
+/// A verdict and what it rests on, so that a flow can keep it for as long as that stands.
+@frozen
+public struct Decision: BitwiseCopyable {
+    public var verdict: Verdict
+    /// The fields that were looked at.
+    public var mask: FlowMask
+    /// What it rests on in the MAC table.
+    @usableFromInline var evidence = Evidence()
+
+    @inlinable
+    init(_ verdict: Verdict, _ mask: FlowMask, _ evidence: Evidence) {
+        self.verdict = verdict
+        self.mask = mask
+        self.evidence = evidence
+    }
+}
+
+/// Entries of the MAC table a verdict rests on, by their places.
+@frozen @usableFromInline
+struct Evidence: BitwiseCopyable {
+    /// Nothing to look at: a group address, or a verdict that rests on the configuration alone.
+    @inlinable static var none: UInt32 { @_noLocks get { 0 } }
+    /// The table has no entry of the address.
+    @inlinable static var absent: UInt32 { @_noLocks get { .max } }
+
+    /// Where the source is; `absent` when it could not be learned.
+    @usableFromInline var source = Evidence.none
+    /// Where the destination is; `absent` when it is unknown.
+    @usableFromInline var destination = Evidence.none
+    /// The number of the port the destination is behind.
+    @usableFromInline var port: UInt32 = 0
+    /// The table's additions by which an unknown destination was unknown.
+    @usableFromInline var additions: UInt32 = 0
+
+    @_noLocks @inlinable init() {}
+
+    /// Whether another decision would be the same. If so the source is refreshed as learning would do it. The
+    /// configuration must be the one the verdict was made with.
+    @_noLocks
+    @inlinable
+    func stands(
+        _ source: MACAddress, _ destination: MACAddress, ingress: UInt32, _ table: ForwardingTable,
+        nowSeconds: UInt32
+    ) -> Bool {
+        if self.source != Evidence.none {
+            guard
+                self.source != Evidence.absent,
+                table.refresh(self.source, source, port: ingress, nowSeconds: nowSeconds)
+            else { return false }
+        }
+        if self.destination == Evidence.none { return true }
+        if self.destination == Evidence.absent { return additions == table.additions }
+        return table.holds(self.destination, destination, port: port, nowSeconds: nowSeconds)
+    }
 }
 
 /// Learns the source of a frame that came in by port number `ingress` and decides by its destination.
@@ -31,24 +89,47 @@ public struct Verdict: BitwiseCopyable, Equatable, Sendable {
 @_noLocks
 @inlinable
 public func decide(_ frame: Superframe, ingress: UInt32, _ view: ProgramView, nowSeconds: UInt32) -> Verdict {
-    guard let ethernet = EthernetView(checking: UnsafeRawPointer(frame.base), count: frame.byteCount) else {
-        return .drop(.runt)
-    }
+    guard frame.byteCount >= EthernetView.byteCount else { return .drop(.runt) }
+    let key = FlowKey(frame, FrameShape(frame), port: view.ports[Int(ingress)].identity)
+    return decide(key, ingress: ingress, view, nowSeconds: nowSeconds).verdict
+}
+
+/// The same, from a frame's fields, with what the verdict rests on.
+@_noLocks
+@inlinable
+public func decide(_ key: FlowKey, ingress: UInt32, _ view: ProgramView, nowSeconds: UInt32) -> Decision {
     let port = view.ports + Int(ingress)
     let bridge = view.bridges + Int(port.pointee.bridge)
-    let destination = ethernet.destination
-    if destination.isReservedGroup, !bridge.pointee.forwardsReserved { return .drop(.reservedMulticast) }
-
-    let source = ethernet.source
-    if !source.isGroup, !source.isZero {
-        _ = bridge.pointee.table.learn(
-            source, port: ingress, member: port.pointee.member, nowSeconds: nowSeconds)
+    let table = bridge.pointee.table
+    let destination = key.destinationMAC
+    var mask = FlowMask(of: key)
+    var evidence = Evidence()
+    mask.addDestinationMAC()
+    if destination.isReservedGroup, !bridge.pointee.forwardsReserved {
+        return Decision(.drop(.reservedMulticast), mask, evidence)
     }
-    if destination.isGroup { return Verdict(action: .flood) }
 
-    let egress = bridge.pointee.table.lookup(destination, nowSeconds: nowSeconds)
-    if egress == .max { return Verdict(action: .flood) }
-    if egress == ingress { return .drop(.hairpin) }
-    if port.pointee.isTunnel, view.ports[Int(egress)].isTunnel { return .drop(.splitHorizon) }
-    return Verdict(action: .forward, egress: egress)
+    let source = key.sourceMAC
+    mask.addSourceMAC()
+    if !source.isGroup, !source.isZero {
+        _ = table.learn(source, port: ingress, member: port.pointee.member, nowSeconds: nowSeconds)
+        let entry = table.find(source.rawValue)
+        evidence.source = entry == 0 ? Evidence.absent : entry
+    }
+    if destination.isGroup { return Decision(Verdict(action: .flood), mask, evidence) }
+
+    let entry = table.find(destination.rawValue)
+    guard entry != 0, !table.isExpired(entry, nowSeconds) else {
+        evidence.destination = Evidence.absent
+        evidence.additions = table.additions
+        return Decision(Verdict(action: .flood), mask, evidence)
+    }
+    let egress = table.port(of: entry)
+    evidence.destination = entry
+    evidence.port = egress
+    if egress == ingress { return Decision(.drop(.hairpin), mask, evidence) }
+    if port.pointee.isTunnel, view.ports[Int(egress)].isTunnel {
+        return Decision(.drop(.splitHorizon), mask, evidence)
+    }
+    return Decision(Verdict(action: .forward, egress: egress), mask, evidence)
 }

@@ -4,7 +4,7 @@
 //
 //   local port ─ forward ─┐                       ┌─ write ─ local port
 //                         ├─ decide ─ deliver ────┤
-//   UDP socket ─ receive ─┘   (learn, look up)    └─ send ── tunnel
+//   UDP socket ─ receive ─┘   (FlowCache)         └─ send ── tunnel
 
 public import Wire
 
@@ -28,9 +28,12 @@ public struct Engine: ~Copyable {
     @usableFromInline var errors: ErrorBudget
     /// What may be put together before it is handed to a local port.
     @usableFromInline let coalesces: Coalescing
+    public let flows: FlowCache
 
-    public init(_ program: Program = .empty, coalescing: Coalescing = .all) {
+    /// `flows` is this engine's alone; its memory is the caller's.
+    public init(_ program: Program = .empty, flows: FlowCache, coalescing: Coalescing = .all) {
         self.program = program
+        self.flows = flows
         view = program.view
         errors = ErrorBudget()
         coalesces = coalescing
@@ -40,17 +43,20 @@ public struct Engine: ~Copyable {
     public mutating func adopt(_ program: Program) {
         self.program = program
         view = program.view
+        flows.invalidate()
     }
 
-    /// Places of each MAC table looked at for expired entries per call of `sweep`.
+    /// Places of each MAC table, and of the flow cache, looked at per call of `sweep`.
     public static var sweepLimit: Int { 4096 }
+    public static var flowSweepLimit: Int { 8192 }
 
-    /// Reclaims expired MAC entries, a bounded step of the work. Called about once a second.
+    /// Reclaims expired MAC entries and idle flows, a bounded step of the work. Called about once a second.
     public func sweep(nowMilliseconds: UInt64) {
         let seconds = UInt32(truncatingIfNeeded: nowMilliseconds / 1000)
         for bridge in 0..<view.bridgeCount {
             view.bridges[bridge].table.sweep(nowSeconds: seconds, limit: Engine.sweepLimit)
         }
+        flows.sweep(nowMilliseconds: nowMilliseconds, limit: Engine.flowSweepLimit)
     }
 
     /// Forwards one frame that came in by local port `ingress`. `nowMilliseconds` is monotonic.
@@ -69,13 +75,12 @@ public struct Engine: ~Copyable {
     ) {
         var frame = original
         let port = view.ports[Int(ingress)]
-        let seconds = UInt32(truncatingIfNeeded: now / 1000)
-        let verdict = decide(frame, ingress: ingress, view, nowSeconds: seconds)
+        let shape = parsed ?? FrameShape(frame)
+        let verdict = flows.verdict(frame, shape, ingress: ingress, view, nowMilliseconds: now)
         if verdict.action == .drop {
             port.counters.dropReceived(verdict.reason, frame.frameCount)
             return
         }
-        let shape = parsed ?? FrameShape(frame)
         var delivery = Delivery(ingress: ingress, now: now)
         if verdict.action == .forward {
             deliver(&frame, shape, verdict.egress, &delivery, &output)

@@ -51,7 +51,11 @@ extension ForwardingTable {
 
     public var capacity: Int { Int(header.pointee.capacity) }
 
-    public func setAgeing(seconds: Int) { header.pointee.ageingSeconds = UInt32(seconds) }
+    public func setAgeing(seconds: Int) {
+        header.pointee.ageingSeconds = UInt32(seconds)
+        // A longer time brings back what had expired and was not swept.
+        header.pointee.additions &+= 1
+    }
 
     /// Pins an address to a port, replacing what was learned or pinned. False when static entries already
     /// fill the table.

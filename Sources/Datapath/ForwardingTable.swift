@@ -101,6 +101,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         @usableFromInline var firstFree: UInt32
         @usableFromInline var largestCount: UInt32
         @usableFromInline var sweepCursor: UInt32
+        @usableFromInline var additions: UInt32
         @usableFromInline var moves: UInt64
         @usableFromInline var evictions: UInt64
         @usableFromInline var expirations: UInt64
@@ -145,7 +146,8 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
                 index: index, entries: entries, members: members, buckets: buckets, recentMoves: moves,
                 capacity: UInt32(capacity), indexShift: UInt64(64 - bits), indexMask: (1 << UInt64(bits)) - 1,
                 seed: seed | 1, ageingSeconds: UInt32(ageingSeconds), count: 0, staticCount: 0, highWater: 0,
-                firstFree: 0, largestCount: 0, sweepCursor: 0, moves: 0, evictions: 0, expirations: 0,
+                firstFree: 0, largestCount: 0, sweepCursor: 0, additions: 0, moves: 0, evictions: 0,
+                expirations: 0,
                 refusals: 0))
     }
 
@@ -158,6 +160,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     }
 
     /// The entry of an address, 0 when there is none.
+    @_noLocks
     @inlinable
     func find(_ address: UInt64) -> UInt32 {
         let mask = header.pointee.indexMask
@@ -169,6 +172,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         }
     }
 
+    @_noLocks
     @inlinable
     func isExpired(_ entry: UInt32, _ nowSeconds: UInt32) -> Bool {
         let it = header.pointee.entries[Int(entry)]
@@ -182,6 +186,36 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         let entry = find(address.rawValue)
         guard entry != 0, !isExpired(entry, nowSeconds) else { return .max }
         return header.pointee.entries[Int(entry)].port
+    }
+
+    @_noLocks
+    @inlinable
+    func port(of entry: UInt32) -> UInt32 { header.pointee.entries[Int(entry)].port }
+
+    // MARK: What flows rest on
+
+    /// Counts whatever may have made an unknown address known: as long as it stays, what was unknown is.
+    @inlinable
+    var additions: UInt32 { @_noLocks get { header.pointee.additions } }
+
+    /// Whether place `entry` has `address`, alive, on `port`.
+    @_noLocks
+    @inlinable
+    func holds(_ entry: UInt32, _ address: MACAddress, port: UInt32, nowSeconds: UInt32) -> Bool {
+        let place = header.pointee.entries[Int(entry)]
+        return place.address == address.rawValue && place.port == port && !isExpired(entry, nowSeconds)
+    }
+
+    /// What `learn` does for an address that is in place `entry` already. False when it is not, or would move.
+    @_noLocks
+    @inlinable
+    func refresh(_ entry: UInt32, _ address: MACAddress, port: UInt32, nowSeconds: UInt32) -> Bool {
+        let place = header.pointee.entries + Int(entry)
+        guard place.pointee.address == address.rawValue else { return false }
+        if place.pointee.isStatic { return true }
+        guard place.pointee.port == port else { return false }
+        if place.pointee.seenSeconds != nowSeconds { touch(entry, nowSeconds) }
+        return true
     }
 
     // MARK: Learning
@@ -209,6 +243,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         link(entry)
         if wasExpired {
             header.pointee.expirations &+= 1
+            header.pointee.additions &+= 1
             return .added
         }
         let slot = Int(truncatingIfNeeded: header.pointee.moves % ForwardingTable.moveCapacity)
@@ -220,6 +255,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     @inlinable
     func touch(_ entry: UInt32, _ nowSeconds: UInt32) {
         let place = header.pointee.entries + Int(entry)
+        if isExpired(entry, nowSeconds) { header.pointee.additions &+= 1 }
         place.pointee.seenSeconds = nowSeconds
         guard header.pointee.members[Int(place.pointee.member)].newest != entry else { return }
         detach(entry)
@@ -269,6 +305,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         }
         header.pointee.entries[Int(entry)].word = address
         header.pointee.count &+= 1
+        header.pointee.additions &+= 1
         var slot = self.slot(of: address)
         while header.pointee.index[Int(truncatingIfNeeded: slot)] != 0 {
             slot = (slot &+ 1) & header.pointee.indexMask

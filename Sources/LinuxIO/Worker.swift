@@ -28,6 +28,17 @@ public struct WorkerEvents: Sendable {
     }
 }
 
+/// What a worker is started with.
+public struct WorkerSettings: Sendable {
+    public var offload = OffloadFeatures.all
+    /// How long it may look before it sleeps; 0 sleeps at once.
+    public var spinMicroseconds = 0
+    /// Flows it remembers.
+    public var flowCapacity = FlowCache.defaultCapacity
+
+    public init() {}
+}
+
 /// A forwarding thread.
 public final class Worker: Sendable {
     /// Work for the thread, between two breaths.
@@ -41,10 +52,9 @@ public final class Worker: Sendable {
     private let isStopping = Atomic<Bool>(false)
     private let hasEnded = DispatchSemaphore(value: 0)
 
-    /// Starts the thread with an empty program. `spinMicroseconds`: how long it may look before it sleeps.
-    public init(
-        events: WorkerEvents, offload: OffloadFeatures = .all, spinMicroseconds: Int = 0
-    ) throws(LinuxError) {
+    /// Starts the thread with an empty program.
+    public init(events: WorkerEvents, settings: WorkerSettings = WorkerSettings()) throws(LinuxError) {
+        let flowMemory = try ZeroedMemory(byteCount: FlowCache.byteCount(capacity: settings.flowCapacity))
         wakeup = try check(clx_eventfd_create(), "create an eventfd")
         let epoll = try check(clx_epoll_create(), "create an epoll instance")
         try check(clx_epoll_add(epoll, wakeup, WorkerLoop.wakeupToken), "watch the eventfd")
@@ -53,7 +63,7 @@ public final class Worker: Sendable {
             clx_name_thread("viaduct-worker")
             do {
                 var loop = WorkerLoop(
-                    epoll: epoll, events: events, offload: offload, spinMicroseconds: spinMicroseconds)
+                    epoll: epoll, events: events, settings: settings, flowMemory: flowMemory)
                 run(&loop)
             }
             close(epoll)
@@ -83,6 +93,11 @@ public final class Worker: Sendable {
     /// Runs `body` on the worker's thread between two breaths and waits for it.
     public func perform<R: Sendable>(_ body: @escaping @Sendable () -> R) -> R {
         submit { _ in body() }
+    }
+
+    /// Runs `body` with the worker's flow cache, on its thread between two breaths, and waits for it.
+    public func withFlows<R: Sendable>(_ body: @escaping @Sendable (FlowCache) -> R) -> R {
+        submit { loop in body(loop.flows) }
     }
 
     /// Switches to another program. `migration` runs just before, on the worker's thread: it moves MAC tables

@@ -25,6 +25,7 @@ struct WorkerLoop: ~Copyable {
 
     private(set) var nowMilliseconds = clx_monotonic_ms()
     private var engine: Engine
+    private let flowMemory: ZeroedMemory
     private var output: KernelOutput
     private var patience: Patience
     private let epoll: Int32
@@ -35,12 +36,16 @@ struct WorkerLoop: ~Copyable {
     private let datagrams: UnsafeMutablePointer<clx_datagram>
     private var lastSweep: UInt64 = 0
 
-    init(epoll: Int32, events: WorkerEvents, offload: OffloadFeatures, spinMicroseconds: Int) {
-        patience = Patience(limitNanoseconds: UInt64(spinMicroseconds) * 1000)
-        engine = Engine(coalescing: offload.coalescing)
-        output = KernelOutput(senders: SenderSockets([:]), packs: offload.udpSegmentation)
+    init(epoll: Int32, events: WorkerEvents, settings: WorkerSettings, flowMemory: ZeroedMemory) {
+        patience = Patience(limitNanoseconds: UInt64(settings.spinMicroseconds) * 1000)
+        output = KernelOutput(senders: SenderSockets([:]), packs: settings.offload.udpSegmentation)
         self.epoll = epoll
         self.events = events
+        self.flowMemory = flowMemory
+        engine = Engine(
+            flows: FlowCache(
+                zeroed: flowMemory.base, capacity: settings.flowCapacity, seed: .random(in: .min ... .max)),
+            coalescing: settings.offload.coalescing)
         ready = .allocate(capacity: 64)
         buffers = .allocate(byteCount: WorkerLoop.batchCount * WorkerLoop.bufferByteCount, alignment: 64)
         frames = .allocate(capacity: WorkerLoop.batchCount)
@@ -188,6 +193,9 @@ struct WorkerLoop: ~Copyable {
     }
 
     // MARK: Adopting
+
+    /// This worker's flows, for its own thread.
+    var flows: FlowCache { engine.flows }
 
     mutating func adopt(_ program: Program, _ senders: SenderSockets) {
         let before = WorkerLoop.watched(by: engine.program)

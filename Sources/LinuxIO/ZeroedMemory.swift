@@ -1,5 +1,5 @@
-// Page-backed memory for MAC tables: zero until touched, so that an empty table of a million places costs
-// next to nothing.
+// Page-backed memory for MAC tables and flow caches: zero until touched, so that an empty table of a million
+// places costs next to nothing.
 
 internal import Glibc
 

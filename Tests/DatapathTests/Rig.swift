@@ -164,7 +164,17 @@ func vxlan(_ frame: [UInt8], vni: Int = 100) -> [UInt8] {
     emitted(8) { VXLANHeader(vni: VNI(truncating: UInt32(vni))).emit(to: $0) } + frame
 }
 
+extension FlowCache {
+    /// A cache in memory that stays until the process ends: pages of calloc's cost nothing until touched.
+    static func make(capacity: Int = 1024, seed: UInt64 = 0x5eed) -> FlowCache {
+        FlowCache(zeroed: calloc(1, byteCount(capacity: capacity))!, capacity: capacity, seed: seed)
+    }
+}
+
 extension Engine {
+    /// An engine with a flow cache of its own.
+    init(_ program: Program = .empty) { self.init(program, flows: .make()) }
+
     /// Forwards `bytes` from guarded memory and returns what left.
     mutating func forward(
         _ bytes: [UInt8], _ offload: Offload = .none, ingress: UInt32, at milliseconds: UInt64 = 5_000,

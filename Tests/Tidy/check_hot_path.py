@@ -34,6 +34,8 @@ ROOTS = (
     "Datapath.FrameShape.init(Datapath.Superframe)",
     "Datapath.ForwardingTable.lookup(",
     "Datapath.ForwardingTable.learn(",
+    "Datapath.FlowCache.verdict(",
+    "Datapath.FlowCache.settle(",
     "Datapath.ErrorBudget.take(",
     "protocol witness for Datapath.EngineOutput.write(",
     "protocol witness for Datapath.EngineOutput.reserve(",
