@@ -5,6 +5,7 @@ internal import API
 internal import HTTP
 internal import JSON
 internal import Logging
+internal import Wire
 
 /// Serves one operation.
 typealias Handler = @Sendable (Call, AgentAPI) async throws(Problem) -> HTTPResponse
@@ -86,6 +87,7 @@ struct AgentAPI: Sendable {
     private func dispatch(_ request: HTTPRequest, _ template: inout String) async throws(Problem)
         -> HTTPResponse
     {
+        try AgentAPI.checkHost(request)
         switch router.match(method: request.method, path: request.path) {
         case .notFound:
             throw Problem(.notFound, "there is nothing at \(request.rawPath)")
@@ -105,6 +107,18 @@ struct AgentAPI: Sendable {
             try call.checkQuery()
             try call.checkAccept()
             return try await handler(call, self)
+        }
+    }
+
+    /// A page may have its own site's name point to 127.0.0.1 (DNS rebinding) and then ask as if from here: such
+    /// a request carries that name. Nobody has a name for a Unix socket.
+    private static func checkHost(_ request: HTTPRequest) throws(Problem) {
+        guard request.remote != "unix", let sent = request.header("Host") else { return }
+        let isBracketed = sent.hasPrefix("[")
+        let name = String(sent.dropFirst(isBracketed ? 1 : 0).prefix { $0 != (isBracketed ? "]" : ":") })
+        guard name.lowercased() == "localhost" || IPAddress(name) != nil else {
+            let found = sent.prefix(64).debugDescription
+            throw Problem(.malformedRequest, "Host: wanted localhost or an IP address, found \(found)")
         }
     }
 
