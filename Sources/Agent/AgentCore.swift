@@ -21,6 +21,8 @@ actor AgentCore {
     private let store: Store
     let log: Logger
     let storeDurations = Histogram()
+    /// Steps of changes that stand.
+    private(set) var stepCounts: [Action.Sort: UInt64] = [:]
     let events: EventLog
     let worker: Worker
     let host: Host
@@ -135,6 +137,7 @@ actor AgentCore {
         host.closeUnusedSockets(wanted)
         desired = wanted
         claims.carryOut(transfer)
+        for action in actions { stepCounts[action.sort, default: 0] += 1 }
         host.adopt(desired)
     }
 

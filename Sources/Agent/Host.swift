@@ -28,6 +28,8 @@ final class Host {
     private(set) var ownAddresses: Set<IPAddress> = []
     /// Totals of what no longer exists, so that the host's sums never go back.
     private(set) var retired = CounterSnapshot.zero
+    /// Programs the worker has been given.
+    private(set) var adoptionCount: UInt64 = 0
 
     /// Keeps made-up MAC addresses different from host to host and the same from start to start.
     let macSeed: UInt64
@@ -114,6 +116,7 @@ final class Host {
 
     /// Compiles the present state and waits until the worker runs it; then lets go of what it replaced.
     func adopt(_ desired: DesiredState) {
+        adoptionCount += 1
         let program = compile(desired)
         let steps = migration
         migration.removeAll()

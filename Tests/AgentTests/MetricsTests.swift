@@ -144,5 +144,51 @@ extension OnTheHost {
                 #expect(await dropped() >= before)
             }
         }
+
+        /// Samples of the counters of programs and steps.
+        private func counts(_ agent: TestAgent) async -> [String: Int] {
+            var counts: [String: Int] = [:]
+            for line in await agent.get("/metrics").text.split(separator: "\n") {
+                let words = line.split(separator: " ")
+                let isCount = line.hasPrefix("viaduct_programs_adopted") || line.hasPrefix("viaduct_changes")
+                if isCount { counts[String(words[0])] = Int(words[1]) }
+            }
+            return counts
+        }
+
+        @Test("a thousand tunnels in a batch are one program, and writing what is there is none")
+        func programs() async throws {
+            try await TestAgent.run { agent async throws in
+                let path = "/v1/bridges/\(agent.site.name("b"))"
+                await agent.put(path)
+                // The new interface's own addresses and routes are looked at once more.
+                var before = await counts(agent)
+                for _ in 0..<50 {
+                    try await Task.sleep(for: .milliseconds(200))
+                    let now = await counts(agent)
+                    if now == before { break }
+                    before = now
+                }
+                func tunnel(_ number: Int) -> (String, String) {
+                    (
+                        "\(path)/tunnels/t\(number)",
+                        #"{"remote_ip":"198.51.\#(100 + number / 200).\#(1 + number % 200)","dst_port":\#(udp(44))}"#
+                    )
+                }
+                let operations = (0..<1000).map { putting(tunnel($0).0, tunnel($0).1) }
+                #expect(await agent.batch(operations).status == 200)
+                let made = await counts(agent)
+                var expected = before
+                expected["viaduct_programs_adopted_total", default: 0] += 1
+                expected["viaduct_changes_total{step=\"create_tunnel\"}", default: 0] += 1000
+                #expect(made == expected)
+                #expect(await agent.put(tunnel(7).0, tunnel(7).1).status == 200)
+                #expect(await agent.patch(tunnel(8).0, "{}").status == 200)
+                #expect(await agent.batch(operations).status == 200)
+                #expect(await agent.dryRun("DELETE", path).status == 200)
+                #expect(await agent.put(tunnel(9).0, #"{"remote_ip":"x"}"#).status == 422)
+                #expect(await counts(agent) == expected)
+            }
+        }
     }
 }
