@@ -68,7 +68,7 @@ extension AgentCore {
         status.vni = spec.vni(of: tunnel)
         status.localIP = running.route.source
         status.pathMTU = running.route.pathMTU
-        status.mtu = running.innerMTU(tunnel)
+        status.mtu = running.innerMTU
         status.error = running.error
         status.since = since(.tunnel(owner, name))
         status.state = status.error == nil ? .ok : .degraded

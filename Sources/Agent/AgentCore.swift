@@ -189,11 +189,8 @@ actor AgentCore {
         } catch {
             log.warning("addresses unknown", metadata: ["error": "\(error)"])
         }
-        for (name, bridge) in host.bridges {
-            for (tunnelName, running) in bridge.tunnels {
-                guard let tunnel = desired.bridges[name]?.tunnels[tunnelName] else { continue }
-                changed = host.probe(running, tunnel) || changed
-            }
+        for bridge in host.bridges.values {
+            for running in bridge.tunnels.values { changed = host.probe(running) || changed }
         }
         changed = !host.loseWhatIsGone().isEmpty || changed
         changed = host.refreshSystemPorts() || changed
