@@ -38,8 +38,12 @@ struct AgentAPI: Sendable {
     let requests = RequestCounts(routes: Set(Operations.all.map(\.path)).union(["none"]))
     private let memory = FreeMemory()
     private let log: Logger
-    private let handlers: [OperationID: Handler]
-    private let router: Router<OperationID>
+    private let router: Router<Route>
+
+    private struct Route {
+        let operation: API.Operation
+        let handler: Handler
+    }
 
     init(core: AgentCore, health: HealthChecks, version: Version, log: Logger) {
         self.core = core
@@ -47,12 +51,15 @@ struct AgentAPI: Sendable {
         self.version = version
         events = core.events
         self.log = log
-        handlers = AgentAPI.routes.reduce(into: [:]) { all, routes in
+        let handlers = AgentAPI.routes.reduce(into: [OperationID: Handler]()) { all, routes in
             all.merge(routes.handlers) { first, _ in first }
         }
-        let served = handlers
         router = Router(
-            Operations.all.filter { served[$0.id] != nil }.map { ($0.method.rawValue, $0.path, $0.id) })
+            Operations.all.compactMap { operation in
+                handlers[operation.id].map {
+                    (operation.method.rawValue, operation.path, Route(operation: operation, handler: $0))
+                }
+            })
     }
 
     func handle(_ request: HTTPRequest) async -> HTTPResponse {
@@ -95,18 +102,15 @@ struct AgentAPI: Sendable {
             throw Problem(
                 .methodNotAllowed,
                 "\(request.rawPath): wanted \(allow.joined(separator: ", ")), found \(request.method)")
-        case .found(let id, let parameters, let found):
+        case .found(let route, let parameters, let found):
             template = found
-            guard let handler = handlers[id], let operation = Operations[id] else {
-                throw Problem(.internal, "operation \(id.rawValue) has no handler")
-            }
-            let call = Call(request: request, operation: operation, parameters: parameters)
-            if !health.isServing, operation.path.hasPrefix("/v1/") {
+            let call = Call(request: request, operation: route.operation, parameters: parameters)
+            if !health.isServing, route.operation.path.hasPrefix("/v1/") {
                 throw Problem(.unavailable, "the stored state is being restored; try again")
             }
             try call.checkQuery()
             try call.checkAccept()
-            return try await handler(call, self)
+            return try await route.handler(call, self)
         }
     }
 

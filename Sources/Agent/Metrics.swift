@@ -128,6 +128,13 @@ extension AgentCore {
         page.sample([], UInt64(desired.bridges.values.reduce(0) { $0 + $1.tunnels.count }))
         page.family("viaduct_degraded_resources", .gauge, "Resources that are not as they were written.")
         page.sample([], UInt64(host.degradedCount))
+        page.family(
+            "viaduct_programs_adopted_total", .counter,
+            "Programs the forwarding thread took over: one for each change, and for what the host does by itself."
+        )
+        page.sample([], host.adoptionCount)
+        page.family("viaduct_changes_total", .counter, "Steps carried out for requests, by sort.")
+        for sort in Action.Sort.allCases { page.sample([("step", sort.rawValue)], stepCounts[sort] ?? 0) }
         page.family("viaduct_store_commit_duration_seconds", .histogram, "Making a change durable.")
         page.histogram([], storeDurations.snapshot)
         page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding thread.")

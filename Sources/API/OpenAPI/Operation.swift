@@ -153,7 +153,7 @@ public struct Operation: Sendable, Hashable {
     static let serviceTag = "service"
     /// The server's own, whatever the operation. `method_not_allowed` belongs to paths, not operations.
     static let serviceProblems: Set<ProblemCode> = [
-        .malformedRequest, .notAcceptable, .uriTooLong, .internal, .unavailable,
+        .malformedRequest, .notAcceptable, .uriTooLong, .unavailable,
     ]
     static let readProblems = serviceProblems.union([.notFound])
     static let deleteProblems = readProblems.union([
