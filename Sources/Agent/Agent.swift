@@ -44,7 +44,8 @@ public struct Agent: Service {
         let bell = Doorbell()
         let worker = try Worker(
             events: WorkerEvents(
-                portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }))
+                portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }),
+            flowCapacity: settings.flowLimit)
         let ports = settings.sourcePorts.ports
         let host = Host(
             worker: worker, macSeed: seed,

@@ -24,6 +24,7 @@ struct AgentAPI: Sendable {
         MACRoutes.self,
         BatchRoutes.self,
         EventRoutes.self,
+        DatapathRoutes.self,
         ServiceRoutes.self,
     ]
 

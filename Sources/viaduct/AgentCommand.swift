@@ -14,8 +14,8 @@ struct AgentCommand: AsyncParsableCommand {
         abstract: "Run the agent of this host.",
         discussion: """
             Every option is also a field of the configuration file (listen, socket, state, underlay_driver, \
-            log_level, log_format, source_ports, strict_vxlan) and an environment variable: VIADUCT_ and the \
-            field in capitals. Flags win over the environment, the environment over the file.
+            log_level, log_format, source_ports, strict_vxlan, flow_limit) and an environment variable: \
+            VIADUCT_ and the field in capitals. Flags win over the environment, the environment over the file.
             """)
 
     @Option(help: "IP address and TCP port of the API.") var listen: String?
@@ -27,6 +27,7 @@ struct AgentCommand: AsyncParsableCommand {
     @Option(help: "text or json.") var logFormat: String?
     @Option(help: "UDP source ports of tunnelled packets.") var sourcePorts: String?
     @Option(help: "Drop VXLAN packets with reserved bits set: true or false.") var strictVxlan: Bool?
+    @Option(help: "Cached decisions each forwarding thread keeps.") var flowLimit: Int?
 
     func run() async throws {
         let settings: AgentSettings
@@ -92,14 +93,24 @@ struct AgentCommand: AsyncParsableCommand {
             "log_level": logLevel.map(JSONValue.string), "log_format": logFormat.map(JSONValue.string),
             "source_ports": sourcePorts.map(JSONValue.string),
             "strict_vxlan": strictVxlan.map(JSONValue.bool),
+            "flow_limit": flowLimit.map { .integer(Int64($0)) },
         ]
         for field in AgentSettings.schema.fields.map(\.name) {
             if let text = environment["VIADUCT_\(field.uppercased())"] {
-                merged[field] =
-                    field == "strict_vxlan" ? Bool(text).map(JSONValue.bool) ?? .string(text) : .string(text)
+                merged[field] = AgentCommand.value(text, of: field)
             }
             if let value = flags[field] ?? nil { merged[field] = value }
         }
         return try AgentSettings.schema.decode(.object(merged))
+    }
+
+    /// An environment variable's text as what its field is. What cannot be that stays text, for the schema to
+    /// say so.
+    private static func value(_ text: String, of field: String) -> JSONValue {
+        switch field {
+        case "strict_vxlan": Bool(text).map(JSONValue.bool) ?? .string(text)
+        case "flow_limit": Int64(text).map(JSONValue.integer) ?? .string(text)
+        default: .string(text)
+        }
     }
 }

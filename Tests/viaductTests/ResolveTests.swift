@@ -49,6 +49,9 @@ import Testing
         Setting(
             field: "strict_vxlan", file: "false", environment: "true", flag: "false", bad: "maybe",
             wanted: "true or false"),
+        Setting(
+            field: "flow_limit", file: "1000", environment: "2000", flag: "3000", bad: "many",
+            wanted: "an integer from 1000"),
     ]
 
     private func resolve(
@@ -64,9 +67,9 @@ import Testing
         return try AgentCommand.parse(arguments).resolve(environment).json
     }
 
-    /// The value of a setting in a file: everything but `strict_vxlan` is a string.
+    /// The value of a setting in a file: a string, but for these.
     private func json(_ setting: Setting, _ value: String) -> String {
-        setting.field == "strict_vxlan" ? value : "\"\(value)\""
+        ["strict_vxlan", "flow_limit"].contains(setting.field) ? value : "\"\(value)\""
     }
 
     private func text(_ value: JSONValue?) -> String? { value?.stringValue ?? value?.description }
@@ -110,8 +113,8 @@ import Testing
             try refusal { try resolve(environment: [setting.variable: setting.bad]) },
             try refusal { try resolve(file: "{\"\(setting.field)\":\"\(setting.bad)\"}") },
         ]
-        // The argument parser itself refuses a word that is no Boolean.
-        if setting.field != "strict_vxlan" {
+        // The argument parser itself refuses a word that is no Boolean or no number.
+        if !["strict_vxlan", "flow_limit"].contains(setting.field) {
             refusals.append(try refusal { try resolve(flags: [setting.flagName, setting.bad]) })
         }
         for text in refusals {
