@@ -25,6 +25,7 @@ struct AgentAPI: Sendable {
         MACRoutes.self,
         BatchRoutes.self,
         EventRoutes.self,
+        DatapathRoutes.self,
         ServiceRoutes.self,
     ]
 

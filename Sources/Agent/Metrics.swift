@@ -117,6 +117,7 @@ extension AgentCore {
         addDrops(ports.map(\.counters) + tunnels.map(\.counters), &page)
         addListeners(&page)
         addTables(&page)
+        addFlows(&page)
     }
 
     private func addCapacity(_ page: inout MetricsPage) {

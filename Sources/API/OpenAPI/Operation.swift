@@ -27,6 +27,9 @@ public enum OperationID: String, CaseIterable, Sendable {
     case batch
     case listEvents = "list_events"
     case listListeners = "list_listeners"
+    case getDatapath = "get_datapath"
+    case listFlows = "list_flows"
+    case flushFlows = "flush_flows"
     case getVersion = "get_version"
     case livez
     case livezCheck = "livez_check"

@@ -1,0 +1,227 @@
+// What the forwarding thread counts and has decided, in the operator's words: port numbers become names.
+
+internal import API
+internal import Datapath
+internal import LinuxIO
+internal import Wire
+
+/// Which flows are asked for; nil asks for any. A value that is no such thing is no flow's.
+struct FlowFilter: Sendable {
+    var bridge: String?
+    var inPort: String?
+    var source: MACAddress?
+    var destination: MACAddress?
+    var etherType: UInt16?
+
+    init(_ call: Call) throws(Problem) {
+        bridge = try call.value(of: FlowDocument.bridgeFilter)
+        inPort = try call.value(of: FlowDocument.inPortFilter)
+        source = try call.value(of: FlowDocument.sourceFilter)
+        destination = try call.value(of: FlowDocument.destinationFilter)
+        etherType = try call.value(of: FlowDocument.etherTypeFilter)
+    }
+
+    func admits(_ document: FlowDocument) -> Bool {
+        let match = document.match
+        return bridge.map { $0 == document.bridge } ?? true && inPort.map { $0 == match.inPort } ?? true
+            && source.map { $0 == match.etherSource } ?? true
+            && destination.map { $0 == match.etherDestination } ?? true
+            && etherType.map { $0 == match.etherTypeNumber } ?? true
+    }
+}
+
+extension AgentCore {
+    /// Flow places copied or freed per breath: each is a few cache lines, so that traffic waits for less than
+    /// a millisecond.
+    static let flowPlacesPerBreath = 4096
+    /// Ports a flood is shown with; the others are counted.
+    static let floodNameLimit = 16
+
+    func datapathDocument() -> DatapathDocument {
+        var document = DatapathDocument()
+        let statistics = worker.withFlows { $0.statistics }
+        document.flowLimit = statistics.capacity
+        var counts = DatapathCounts(statistics)
+        counts.breaths = Int(clamping: worker.breaths)
+        counts.cpuSeconds = worker.cpuSeconds
+        document.total = counts
+        document.workers = [counts]
+        return document
+    }
+
+    func flushFlows() {
+        walkFlows { cache, range in cache.flush(in: range) }
+    }
+
+    func flowDocuments(_ page: Page, _ filter: FlowFilter) throws(Problem) -> List<FlowDocument> {
+        var flows: [String: FlowSnapshot] = [:]
+        for flow in flowSnapshots() { flows[flow.sortKey] = flow }
+        let owners = FlowOwners(host)
+        return try page.collect(flows.keys.sorted()) { key throws(Problem) in
+            guard let flow = flows[key], let document = document(flow, owners), filter.admits(document) else {
+                return nil
+            }
+            return document
+        }
+    }
+
+    private func flowSnapshots() -> [FlowSnapshot] {
+        walkFlows { cache, range in cache.flows(in: range, nowMilliseconds: Worker.nowMilliseconds) }
+            .flatMap { $0 }
+    }
+
+    /// Goes over all places of the flow cache, a breath per range.
+    @discardableResult
+    private func walkFlows<R: Sendable>(
+        _ body: @escaping @Sendable (FlowCache, Range<Int>) -> R
+    ) -> [R] {
+        var results: [R] = []
+        var (start, end) = (0, 1)
+        while start < end {
+            let range = start..<start + AgentCore.flowPlacesPerBreath
+            let (result, count) = worker.withFlows { (body($0, range), $0.placeCount) }
+            results.append(result)
+            (start, end) = (range.upperBound, count)
+        }
+        return results
+    }
+
+    /// Nil for a flow whose port has gone: no frame can meet it any more.
+    private func document(_ flow: FlowSnapshot, _ owners: FlowOwners) -> FlowDocument? {
+        guard let owner = owners[flow.key.port] else { return nil }
+        var document = FlowDocument()
+        document.bridge = "\(owner.bridge)"
+        document.match.inPort = "\(owner.name)"
+        if flow.mask.bits.source >> 16 != 0 { document.match.etherSource = flow.key.sourceMAC }
+        document.match.etherDestination = flow.key.destinationMAC
+        document.match.etherType = "0x" + FlowSnapshot.digits(UInt64(flow.key.etherType.rawValue), count: 4)
+        if flow.mask.bits.transport & 3 != 0 {
+            document.match.fragment =
+                switch flow.key.fragment {
+                case FlowKey.firstFragment: .first
+                case FlowKey.laterFragment: .later
+                default: .no
+                }
+        }
+        document.packets = Int(clamping: flow.packets)
+        document.bytes = Int(clamping: flow.bytes)
+        document.usedSeconds = Double(flow.idleMilliseconds) / 1000
+        document.actions = [action(flow, owner, owners)]
+        return document
+    }
+
+    private func action(_ flow: FlowSnapshot, _ owner: FlowOwners.Owner, _ owners: FlowOwners) -> String {
+        switch flow.verdict.action {
+        case .drop: return "drop(\(flow.verdict.reason.name))"
+        case .forward:
+            guard let egress = owners[UInt64(flow.egress)] else { return "decide" }
+            return "output(\(describe(egress)))"
+        case .flood:
+            let members = owners.members(of: owner.bridge).filter {
+                $0.identity != owner.identity && !(owner.isTunnel && $0.isTunnel)
+            }
+            if members.isEmpty { return "drop(\(DropReason.noDestination.name))" }
+            let shown = members.prefix(AgentCore.floodNameLimit).map { describe($0) }
+            let rest = members.count - shown.count
+            return "flood(\((shown + (rest > 0 ? ["and \(rest) more"] : [])).joined(separator: ",")))"
+        }
+    }
+
+    /// A port's name; a tunnel's with where it leads and the VNI it sends.
+    private func describe(_ owner: FlowOwners.Owner) -> String {
+        guard owner.isTunnel, let spec = desired.bridges[owner.bridge], let tunnel = spec.tunnels[owner.name]
+        else { return "\(owner.name)" }
+        let vni = if case .fixed(let number) = spec.vni(of: tunnel) { number.rawValue } else { UInt32(0) }
+        return "\(owner.name) vni=\(vni) remote_ip=\(tunnel.remoteIP)"
+    }
+
+    func addFlows(_ page: inout MetricsPage) {
+        let it = worker.withFlows { $0.statistics }
+        page.family("viaduct_datapath_flows", .gauge, "Cached decisions.")
+        page.sample([], UInt64(it.flows))
+        page.family("viaduct_datapath_flow_capacity", .gauge, "Most cached decisions there can be.")
+        page.sample([], UInt64(it.capacity))
+        page.family("viaduct_datapath_flow_masks", .gauge, "Sets of fields that flows are matched by.")
+        page.sample([], UInt64(it.masks))
+        page.family(
+            "viaduct_datapath_flow_lookups_total", .counter, "Lookups of a frame's flow, by what came of it.")
+        let results = [
+            ("exact_hit", it.exactHits), ("masked_hit", it.maskedHits), ("missed", it.misses),
+            ("redecided", it.redecisions),
+        ]
+        for (result, count) in results { page.sample([("result", result)], count) }
+        page.family("viaduct_datapath_flow_evictions_total", .counter, "Flows that made room for others.")
+        page.sample([], it.evictions)
+    }
+}
+
+/// Which port an identity belongs to, for the length of one answer.
+private struct FlowOwners {
+    struct Owner {
+        var bridge: Name
+        var name: Name
+        var identity: UInt64
+        var isTunnel: Bool
+    }
+
+    private var owners: [UInt32: Owner] = [:]
+    private var bridges: [Name: [Owner]] = [:]
+
+    init(_ host: Host) {
+        for (name, bridge) in host.bridges {
+            var members = [(name, bridge.local.place, false)]
+            members += bridge.ports.sorted { $0.key < $1.key }.map { ($0.key, $0.value.place, false) }
+            members += bridge.tunnels.sorted { $0.key < $1.key }.map { ($0.key, $0.value.place, true) }
+            let all = members.map { Owner(bridge: name, name: $0, identity: $1.identity, isTunnel: $2) }
+            bridges[name] = all
+            for owner in all { owners[UInt32(truncatingIfNeeded: owner.identity)] = owner }
+        }
+    }
+
+    /// Keys have the low half of an identity.
+    subscript(identity: UInt64) -> Owner? { owners[UInt32(truncatingIfNeeded: identity)] }
+
+    /// Local port, ports, tunnels.
+    func members(of bridge: Name) -> [Owner] { bridges[bridge] ?? [] }
+}
+
+extension FlowSnapshot {
+    /// One of its own for each flow, and the same at every look: its masks and fields, as far as it has any.
+    fileprivate var sortKey: String {
+        let words: [KeyPath<FlowKey, UInt64>] = [
+            \.ingress, \.destination, \.source, \.networkSourceHigh, \.networkSourceLow,
+            \.networkDestinationHigh, \.networkDestinationLow, \.transport,
+        ]
+        var text = ""
+        for (index, word) in words.enumerated() where mask.bits[keyPath: word] != 0 {
+            text +=
+                "\(index)" + FlowSnapshot.digits(key[keyPath: word], count: 16)
+                + FlowSnapshot.digits(mask.bits[keyPath: word], count: 16)
+        }
+        return text
+    }
+
+    fileprivate static func digits(_ value: UInt64, count: Int) -> String {
+        let text = String(value, radix: 16)
+        return String(repeating: "0", count: max(0, count - text.utf8.count)) + text
+    }
+}
+
+extension DatapathCounts {
+    init(_ it: FlowStatistics) {
+        self.init()
+        lookups.hit = Int(clamping: it.exactHits + it.maskedHits)
+        lookups.missed = Int(clamping: it.misses)
+        lookups.redecided = Int(clamping: it.redecisions)
+        flows = it.flows
+        masks.total = it.masks
+        masks.hit = Int(clamping: it.probes)
+        cache.hit = Int(clamping: it.exactHits)
+        if it.lookups > 0 {
+            masks.hitPerPacket = Double(it.probes) / Double(it.lookups)
+            cache.hitRate = Double(it.exactHits) / Double(it.lookups)
+        }
+        evicted = Int(clamping: it.evictions)
+        expired = Int(clamping: it.expirations)
+    }
+}
