@@ -55,8 +55,9 @@ hotpath: build
 topology: build tools
 	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 -m pytest -q
 
-bench: build tools
-	VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 Tests/Bench/bench.py
+# Options by BENCH=…: see `bench.py --help`.
+bench: build
+	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/bench.py $(BENCH)
 
 openapi: packages
 	swift build --product viaduct
