@@ -55,9 +55,11 @@ hotpath: build
 topology: build tools
 	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 -m pytest -q
 
-# Options by BENCH=…: see `bench.py --help`.
+# Options by BENCH=… and MICRO=…: see `bench.py --help`, `micro.py --help`.
 bench: build
+	swift build -c release --product viaduct-micro --static-swift-stdlib
 	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/bench.py $(BENCH)
+	python3 Tests/Bench/micro.py $(MICRO)
 
 openapi: packages
 	swift build --product viaduct

@@ -3,7 +3,8 @@
 Rounds are interleaved and medians reported, because machines are noisy; what counts is the ratio within one run.
 
     hosts.py    two hosts, two guests       measurements.py    TCP, UDP, round trips, CPU time (load.c)
-    systems.py  what joins them             report.py, plot.py table, JSON, Markdown, picture"""
+    systems.py  what joins them             report.py, plot.py table, JSON, Markdown, picture
+    micro.py    the datapath's operations, counted one by one (Micro/, budget.json)"""
 
 import argparse
 import json
