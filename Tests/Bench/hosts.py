@@ -5,7 +5,10 @@
 Made anew for every system and round, by the topology suite's laboratory: the namespaces carry this process's number,
 and they and every process in them end with the site."""
 
+import contextlib
+import os
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -42,10 +45,20 @@ class Site:
         # Whoever asks us to end while we clean up is heard afterwards.
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         try:
+            self._end_strays()
             self.lab.close()
             self.directory.cleanup()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def _end_strays(self):
+        """A process that was being started when we were interrupted is in our namespaces, but not in the lab's list."""
+        known = {process.pid for process in self.lab.processes}
+        for space in self.lab.namespaces.values():
+            listed = subprocess.run(["ip", "netns", "pids", space.name], capture_output=True, text=True, check=False)
+            for pid in {int(word) for word in listed.stdout.split()} - known:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def address_hosts(self, ifname="eth0"):
         """Gives each host its address on the wire."""
