@@ -75,6 +75,7 @@ struct Operation {
         for station in 0..<count {
             _ = table.learn(World.mac(station), port: 1, member: 1, nowSeconds: World.nowSeconds)
         }
+        precondition(table.statistics.learned == count, "the table is full")
         return table
     }
 
@@ -141,6 +142,7 @@ struct Operation {
                     found.pointee = admit(datagrams.from(steps.next()), listener: 0, world.program.view)
                     keep(found)
                 }
+                precondition(count == 0 || found.pointee.isAccepted, "every datagram has a tunnel")
             }
         }
     }
@@ -170,21 +172,23 @@ struct Operation {
                     frame, ingress: UInt32(truncatingIfNeeded: world.bridge(station)),
                     nowMilliseconds: World.nowMilliseconds, to: &output)
             }
+            precondition(output.copies == count, "each frame goes to one tunnel")
         }
     }
 
     private static func receive(_ world: World) -> (Int) -> Void {
         let datagrams = Datagrams(world)
+        // Every guest has spoken once, so that nothing is flooded.
+        var engine = Engine(world.program)
+        var output = Nowhere()
+        for bridge in 0...world.bridge(world.stations - 1) {
+            engine.forward(
+                Frames.udp4(), ingress: UInt32(bridge), nowMilliseconds: World.nowMilliseconds, to: &output)
+        }
         var walk = Walk(below: world.stations)
         return { count in
             var engine = Engine(world.program)
             var output = Nowhere()
-            // Every guest has spoken once, so that nothing is flooded.
-            for bridge in 0..<(world.bridge(world.stations - 1) + 1) {
-                engine.forward(
-                    Frames.udp4(), ingress: UInt32(bridge), nowMilliseconds: World.nowMilliseconds,
-                    to: &output)
-            }
             var steps = walk
             defer { walk = steps }
             for _ in 0..<count {
@@ -192,6 +196,7 @@ struct Operation {
                     datagrams.from(steps.next()), listener: 0, nowMilliseconds: World.nowMilliseconds,
                     to: &output)
             }
+            precondition(output.copies == count, "each frame goes to one guest")
         }
     }
 }

@@ -107,15 +107,21 @@ struct Walk {
 
 /// Accounts for every copy, as an output must, and forgets it.
 struct Nowhere: EngineOutput, ~Copyable {
-    private let scratch = UnsafeMutableRawPointer.allocate(byteCount: 256 << 10, alignment: 64)
+    private static let roomByteCount = 64 << 10
+    private let scratch = UnsafeMutableRawPointer.allocate(byteCount: roomByteCount, alignment: 64)
     private var used = 0
+    /// Frames and datagrams that came out.
+    private(set) var copies = 0
+
+    deinit { scratch.deallocate() }
 
     mutating func write(_ frame: Superframe, to port: PortEntry) {
+        copies &+= 1
         port.counters.transmitted(byteCount: frame.byteCount)
     }
 
     mutating func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer {
-        if used + byteCount > 256 << 10 { used = 0 }
+        if used + byteCount > Nowhere.roomByteCount { used = 0 }
         defer { used += (byteCount + 15) & ~15 }
         return scratch + used
     }
@@ -125,6 +131,7 @@ struct Nowhere: EngineOutput, ~Copyable {
         _ tunnel: TunnelEntry, _ port: PortEntry
     ) {
         keep(header.baseAddress)
+        copies &+= 1
         port.counters.transmitted(byteCount: header.count + payload.count - VXLANView.byteCount)
     }
 }
