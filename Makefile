@@ -55,9 +55,12 @@ hotpath: build
 topology: build tools
 	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 -m pytest -q
 
-bench: build tools
-	VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 Tests/Bench/bench.py
-	VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 Tests/Bench/api.py
+# Options by BENCH=…, API=… and MICRO=…: see --help of bench.py, api.py and micro.py.
+bench: build
+	swift build -c release --product viaduct-micro --static-swift-stdlib
+	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/bench.py $(BENCH)
+	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/api.py $(API)
+	python3 Tests/Bench/micro.py $(MICRO)
 
 openapi: packages
 	swift build --product viaduct
