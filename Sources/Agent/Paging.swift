@@ -39,15 +39,32 @@ struct Page: Sendable {
     func collect<Item: Record>(
         _ keys: [String], _ make: (String) throws(Problem) -> Item?
     ) throws(Problem) -> List<Item> {
+        try collect(keys, key: { $0 }, make)
+    }
+
+    /// The same for elements in the order of their keys, of which few are asked for.
+    func collect<Element, Item: Record>(
+        _ elements: [Element], key: (Element) -> String, _ make: (Element) throws(Problem) -> Item?
+    ) throws(Problem) -> List<Item> {
         var items: [Item] = []
-        let start = after.map { after in keys.firstIndex { $0 > after } ?? keys.endIndex } ?? keys.startIndex
-        for index in start..<keys.endIndex {
-            if let item = try make(keys[index]) { items.append(item) }
-            if items.count == limit, index + 1 < keys.endIndex {
-                return List(items, nextPageToken: Page.encode(keys[index], collection))
+        for index in start(elements, key)..<elements.endIndex {
+            if let item = try make(elements[index]) { items.append(item) }
+            if items.count == limit, index + 1 < elements.endIndex {
+                return List(items, nextPageToken: Page.encode(key(elements[index]), collection))
             }
         }
         return List(items)
+    }
+
+    /// The first element behind the page before.
+    private func start<Element>(_ elements: [Element], _ key: (Element) -> String) -> Int {
+        guard let after else { return elements.startIndex }
+        var (lower, upper) = (elements.startIndex, elements.endIndex)
+        while lower < upper {
+            let middle = (lower + upper) / 2
+            if key(elements[middle]) > after { upper = middle } else { lower = middle + 1 }
+        }
+        return lower
     }
 
     /// The key in hexadecimal behind a check on both.
