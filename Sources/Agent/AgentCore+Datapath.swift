@@ -5,7 +5,7 @@ internal import Datapath
 internal import LinuxIO
 internal import Wire
 
-/// Which flows are asked for; nil asks for any. A value that is no such thing is no flow's.
+/// Which flows are asked for; nil asks for any.
 struct FlowFilter: Sendable {
     var bridge: String?
     var inPort: String?
@@ -21,12 +21,13 @@ struct FlowFilter: Sendable {
         etherType = try call.value(of: FlowDocument.etherTypeFilter)
     }
 
-    func admits(_ document: FlowDocument) -> Bool {
-        let match = document.match
-        return bridge.map { $0 == document.bridge } ?? true && inPort.map { $0 == match.inPort } ?? true
-            && source.map { $0 == match.etherSource } ?? true
-            && destination.map { $0 == match.etherDestination } ?? true
-            && etherType.map { $0 == match.etherTypeNumber } ?? true
+    fileprivate func admits(_ flow: FlowSnapshot, of owner: FlowOwners.Owner) -> Bool {
+        if let source, !flow.matchesSource || source != flow.key.sourceMAC { return false }
+        if let destination, destination != flow.key.destinationMAC { return false }
+        if let etherType, etherType != flow.key.etherType.rawValue { return false }
+        if let bridge, bridge != owner.bridge.description { return false }
+        if let inPort, inPort != owner.name.description { return false }
+        return true
     }
 }
 
@@ -54,15 +55,16 @@ extension AgentCore {
     }
 
     func flowDocuments(_ page: Page, _ filter: FlowFilter) throws(Problem) -> List<FlowDocument> {
-        var flows: [String: FlowSnapshot] = [:]
-        for flow in flowSnapshots() { flows[flow.sortKey] = flow }
         let owners = FlowOwners(host)
-        return try page.collect(flows.keys.sorted()) { key throws(Problem) in
-            guard let flow = flows[key], let document = document(flow, owners), filter.admits(document) else {
-                return nil
-            }
-            return document
+        // A flow whose port has gone is left out: no frame can meet it any more.
+        let flows = flowSnapshots().filter { flow in
+            owners[flow.key.port].map { filter.admits(flow, of: $0) } ?? false
         }
+        let order = flows.indices.sorted { flows[$0].precedes(flows[$1]) }
+        func make(_ index: Int) -> FlowDocument? {
+            owners[flows[index].key.port].map { document(flows[index], of: $0, owners) }
+        }
+        return try page.collect(order, key: { flows[$0].sortKey }, make)
     }
 
     private func flowSnapshots() -> [FlowSnapshot] {
@@ -86,13 +88,13 @@ extension AgentCore {
         return results
     }
 
-    /// Nil for a flow whose port has gone: no frame can meet it any more.
-    private func document(_ flow: FlowSnapshot, _ owners: FlowOwners) -> FlowDocument? {
-        guard let owner = owners[flow.key.port] else { return nil }
+    private func document(_ flow: FlowSnapshot, of owner: FlowOwners.Owner, _ owners: FlowOwners)
+        -> FlowDocument
+    {
         var document = FlowDocument()
         document.bridge = "\(owner.bridge)"
         document.match.inPort = "\(owner.name)"
-        if flow.mask.bits.source >> 16 != 0 { document.match.etherSource = flow.key.sourceMAC }
+        if flow.matchesSource { document.match.etherSource = flow.key.sourceMAC }
         document.match.etherDestination = flow.key.destinationMAC
         document.match.etherType = "0x" + FlowSnapshot.digits(UInt64(flow.key.etherType.rawValue), count: 4)
         if flow.mask.bits.transport & 3 != 0 {
@@ -186,19 +188,24 @@ private struct FlowOwners {
 }
 
 extension FlowSnapshot {
-    /// One of its own for each flow, and the same at every look: its masks and fields, as far as it has any.
+    fileprivate var matchesSource: Bool { mask.bits.source >> 16 != 0 }
+
+    /// One of its own for each flow, and the same at every look: the words of its key and of its mask.
     fileprivate var sortKey: String {
-        let words: [KeyPath<FlowKey, UInt64>] = [
-            \.ingress, \.destination, \.source, \.networkSourceHigh, \.networkSourceLow,
-            \.networkDestinationHigh, \.networkDestinationLow, \.transport,
-        ]
-        var text = ""
-        for (index, word) in words.enumerated() where mask.bits[keyPath: word] != 0 {
-            text +=
-                "\(index)" + FlowSnapshot.digits(key[keyPath: word], count: 16)
-                + FlowSnapshot.digits(mask.bits[keyPath: word], count: 16)
-        }
-        return text
+        [key, mask.bits].flatMap { words in
+            [
+                words.ingress, words.destination, words.source, words.transport, words.networkSourceHigh,
+                words.networkSourceLow, words.networkDestinationHigh, words.networkDestinationLow,
+            ]
+        }.map { FlowSnapshot.digits($0, count: 16) }.joined()
+    }
+
+    /// The order of the sort keys.
+    fileprivate func precedes(_ other: FlowSnapshot) -> Bool {
+        if key.ingress != other.key.ingress { return key.ingress < other.key.ingress }
+        if key.destination != other.key.destination { return key.destination < other.key.destination }
+        if key.source != other.key.source { return key.source < other.key.source }
+        return sortKey < other.sortKey
     }
 
     fileprivate static func digits(_ value: UInt64, count: Int) -> String {

@@ -40,8 +40,6 @@ public struct FlowMatch: Record {
         text.lowercased().hasPrefix("0x") ? UInt16(text.dropFirst(2), radix: 16) : UInt16(text)
     }
 
-    public var etherTypeNumber: UInt16? { FlowMatch.number(etherType) }
-
     /// "in_port(web1),eth(src=…,dst=…),eth_type(0x0800),ipv4(frag=no)"
     public var text: String {
         let source = etherSource.map { "src=\($0)," } ?? ""
