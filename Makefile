@@ -52,8 +52,12 @@ unit: packages tools
 hotpath: build
 	python3 Tests/Tidy/check_hot_path.py
 
+# Everything with the kernel's offloads in use; what concerns the packet path once more without any.
+PACKET_PATH := agent_agent bursts connectivity ecn kernel_peer mtu offload ovs_peer superframes
 topology: build tools
 	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 -m pytest -q
+	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) VIADUCT_OFFLOAD=off $(WITH_TOOLS) \
+		python3 -m pytest -q $(PACKET_PATH:%=test_%.py)
 
 # Options by BENCH=…, API=… and MICRO=…: see --help of bench.py, api.py and micro.py.
 bench: build

@@ -178,7 +178,9 @@ extension FlowCache {
 
 extension Engine {
     /// An engine with a flow cache of its own.
-    init(_ program: Program = .empty) { self.init(program, flows: .make()) }
+    init(_ program: Program = .empty, coalescing: Coalescing = .all) {
+        self.init(program, flows: .make(), coalescing: coalescing)
+    }
 
     /// Forwards `bytes` from guarded memory and returns what left.
     mutating func forward(
