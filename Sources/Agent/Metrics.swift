@@ -109,6 +109,11 @@ extension AgentCore {
         page.family(
             "viaduct_datapath_breaths_total", .counter, "Times the forwarding thread looked for work.")
         page.sample([], worker.breaths)
+        page.family(
+            "viaduct_datapath_batch_size", .histogram,
+            "Frames and datagrams a breath took in; a superframe or a train is one.")
+        let batches = worker.batchSizes.snapshot
+        page.histogram([], BatchSizes.bounds.map(Double.init), batches.counts, sum: "\(batches.sum)")
         let ports = portRows()
         let tunnels = tunnelRows()
         addTraffic("viaduct_port", "port", capped(ports, "port"), &page)
