@@ -39,6 +39,7 @@ let package = Package(
         .systemLibrary(
             name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-gnutls-dev"])]),
+        .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
         .target(name: "CLinux"),
         .target(name: "CChecksum"),
@@ -64,7 +65,7 @@ let package = Package(
         + room("Datapath", ["Wire"])
         + room("LinuxIO", ["CLinux", "Wire", "Datapath"])
         + room("JSON", ["CJansson"])
-        + room("API", ["Wire", "JSON"])
+        + room("API", ["CGnuTLS", "Wire", "JSON"])
         + room("HTTP", ["CCurl", "CMicroHTTPD", "JSON"])
         + room("Store", [.product(name: "GRDB", package: "GRDB.swift")])
         + room(

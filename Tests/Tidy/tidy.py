@@ -23,7 +23,7 @@ ROOMS = {
     "Datapath": {"Wire", "Synchronization"},
     "LinuxIO": {"CLinux", "Wire", "Datapath"} | SYSTEM,
     "JSON": {"CJansson"} | SYSTEM,
-    "API": {"Wire", "JSON"} | SYSTEM,
+    "API": {"CGnuTLS", "Wire", "JSON"} | SYSTEM,
     "HTTP": {"CMicroHTTPD", "CGnuTLS", "CCurl", "JSON"} | SYSTEM,
     "Store": {"GRDB", "HTTP"} | SYSTEM,
     "Agent": {"API", "Datapath", "HTTP", "JSON", "LinuxIO", "Store", "Wire", "Logging", "ServiceLifecycle"}

@@ -76,6 +76,21 @@ public struct Schema<R: Record>: Sendable {
         return object
     }
 
+    /// The same without the fields that equal their default: a form that stays the same when a later version
+    /// has fields this one does not know.
+    public func encodeWithoutDefaults(_ record: R) -> JSONObject {
+        let prototype = R()
+        var object = JSONObject(reserving: fields.count)
+        for field in fields {
+            guard let value = field.encode(record), field.isRequired || value != field.encode(prototype)
+            else {
+                continue
+            }
+            object[field.name] = value
+        }
+        return object
+    }
+
     // MARK: - Documentation
 
     /// JSON Schema 2020-12, as OpenAPI 3.1 wants it under `components.schemas`.
