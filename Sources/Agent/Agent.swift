@@ -19,7 +19,10 @@ public struct Agent: Service {
 
     /// A handler may take as long as the longest long poll; a batch has a body limit of its own.
     static let limits = HTTPLimits(
-        raisedBodyByteCounts: ["POST \(Batch.path)": Batch.bodyByteCount],
+        raisedBodyByteCounts: [
+            "POST \(Batch.path)": Batch.bodyByteCount, "PUT \(HostState.path)": Batch.bodyByteCount,
+            "PATCH \(HostState.path)": Batch.bodyByteCount,
+        ],
         handlerSeconds: Double(EventRoutes.waitSeconds) + 5)
 
     private let settings: AgentSettings

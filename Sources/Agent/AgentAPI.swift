@@ -24,6 +24,7 @@ struct AgentAPI: Sendable {
         TunnelRoutes.self,
         MACRoutes.self,
         BatchRoutes.self,
+        StateRoutes.self,
         EventRoutes.self,
         DatapathRoutes.self,
         ServiceRoutes.self,
@@ -73,7 +74,7 @@ struct AgentAPI: Sendable {
             var problem = error
             problem.instance = request.rawPath
             problem.requestID = request.id
-            response = .problem(problem, headers: AgentAPI.hints(error.code, request.method))
+            response = .problem(problem, headers: AgentAPI.hints(error.code, request.method, template))
         }
         if response.status == 405 { allow(request, &response) }
         condition(request, &response)
@@ -128,10 +129,14 @@ struct AgentAPI: Sendable {
     }
 
     /// What a refused client should do: when to come again, or what to send (RFC 5789 §3.1).
-    private static func hints(_ code: ProblemCode, _ method: String) -> [(name: String, value: String)] {
+    private static func hints(
+        _ code: ProblemCode, _ method: String, _ template: String
+    ) -> [(name: String, value: String)] {
         switch code {
         case .unavailable: [("Retry-After", "1")]
-        case .unsupportedMediaType where method == "PATCH": [("Accept-Patch", "application/merge-patch+json")]
+        case .unsupportedMediaType where method == "PATCH":
+            Operations.all.filter { $0.method == .patch && $0.path == template }
+                .map { ("Accept-Patch", $0.bodyMediaType) }
         default: []
         }
     }

@@ -48,6 +48,7 @@ extension AgentCore {
         }
         status.error = running.local.error
         status.since = since(.bridge(name))
+        status.managedBy = desired.manager(of: .bridge(name))
         status.state = status.error == nil ? .ok : .degraded
         status.ports = spec.ports.count
         status.tunnels = spec.tunnels.count
@@ -73,6 +74,7 @@ extension AgentCore {
         }
         status.error = running.error
         status.since = since(.port(owner, name))
+        status.managedBy = desired.manager(of: .port(owner, name))
         status.state = status.error == nil ? .ok : .degraded
         status.counters = API.Counters(running.place.counters.snapshot)
         return API.Port.Document(name: name, spec: port, status: status)
@@ -90,6 +92,7 @@ extension AgentCore {
         status.mtu = running.innerMTU
         status.error = running.error
         status.since = since(.tunnel(owner, name))
+        status.managedBy = desired.manager(of: .tunnel(owner, name))
         status.state = status.error == nil ? .ok : .degraded
         status.counters = API.Counters(running.place.counters.snapshot)
         return Tunnel.Document(name: name, spec: tunnel, status: status)
@@ -184,7 +187,11 @@ extension AgentCore {
     private func entry(_ entry: ForwardingEntry, _ owner: Name, _ names: [UInt32: Name]) -> MACEntry? {
         guard let name = names[entry.port] else { return nil }
         var result = MACEntry(mac: entry.address, port: "\(name)", type: entry.isStatic ? .static : .learned)
-        if !entry.isStatic { result.ageSeconds = Int(entry.ageSeconds) }
+        if entry.isStatic {
+            result.managedBy = desired.manager(of: .mac(owner, entry.address))
+        } else {
+            result.ageSeconds = Int(entry.ageSeconds)
+        }
         if let bridge = desired.bridges[owner], let tunnel = bridge.tunnels[name] {
             result.remoteIP = tunnel.remoteIP
             if case .fixed(let vni) = bridge.vni(of: tunnel) { result.vni = vni }

@@ -9,11 +9,26 @@ internal import Wire
 struct Write: Sendable {
     var id: ResourceID
     var spec: Spec?
-    /// Its number in a batch, for pointers in problems.
-    var operation: Int?
+    /// Where it is in a request of many, for pointers in problems.
+    var item: Item?
+
+    /// One of a list in a body.
+    struct Item: Sendable {
+        var list = "operations"
+        var number: Int
+
+        var pointer: JSONPointer { JSONPointer().appending(list).appending(number) }
+    }
 
     /// "/operations/3"; nil for a request of its own.
-    var place: JSONPointer? { operation.map(Batch.pointer) }
+    var place: JSONPointer? { item?.pointer }
+}
+
+/// Who writes.
+enum Writer: Sendable {
+    case local
+    /// A controller, with what it wants to be held afterwards.
+    case controller(StateHead)
 }
 
 /// What a request's writes did, or would do.
@@ -43,25 +58,17 @@ struct WriteOutcome: Sendable {
 extension AgentCore {
     /// Carries out all writes, or none; with `dryRun` checks them as strictly and does nothing.
     func write(
-        _ writes: [Write], _ preconditions: Preconditions = .none, dryRun: Bool = false
+        _ writes: [Write], _ preconditions: Preconditions = .none, by writer: Writer = .local,
+        dryRun: Bool = false
     ) throws(Problem) -> WriteOutcome {
         var wanted = desired
-        var areNew: [Bool] = []
-        var touched = Set(writes.map(\.id))
-        for write in writes {
-            let before = wanted[write.id]
-            do throws(Problem) {
-                try check(write, before, preconditions, wanted)
-            } catch {
-                throw error.about(write)
-            }
-            areNew.append(before == nil)
-            // They go even when a later write brings the resource back.
-            if write.spec == nil { touched.formUnion(wanted.dependants(of: write.id)) }
-            wanted[write.id] = write.spec
-        }
+        let (touched, areNew) = try edit(&wanted, writes, preconditions, writer)
         let changes = wanted.changes(from: desired, at: touched)
-        guard !changes.isEmpty else { return WriteOutcome(changes: [], areNew: areNew) }
+        if case .controller(let head) = writer {
+            try wanted.finish(head, changes, writes)
+        } else if changes.isEmpty {
+            return WriteOutcome(changes: [], areNew: areNew)
+        }
         do throws(Refusal) {
             try wanted.check(changes)
             if dryRun {
@@ -71,18 +78,74 @@ extension AgentCore {
                 try transition(to: wanted, changes)
             }
         } catch {
-            guard
-                let write = writes.last(where: { error.resources.contains($0.id) })
-                    ?? writes.last(where: { write in error.resources.contains { $0.bridge == write.id.bridge }
-                    })
-            else { throw error.problem }
-            throw error.problem.about(write)
+            throw error.problem(of: writes)
         }
         if !dryRun {
             report(changes)
             noteConditions(of: changes)
         }
         return WriteOutcome(changes: changes, areNew: areNew)
+    }
+
+    /// Does the writes to a state, one after the other. A controller is told everything that is wrong, since it
+    /// sends thousands; a batch, the first.
+    private func edit(
+        _ wanted: inout DesiredState, _ writes: [Write], _ preconditions: Preconditions, _ writer: Writer
+    ) throws(Problem) -> (touched: Set<ResourceID>, areNew: [Bool]) {
+        var areNew: [Bool] = []
+        var touched = Set(writes.map(\.id))
+        var refused = ItemProblems()
+        for write in writes {
+            let before = wanted[write.id]
+            do throws(Problem) {
+                try checkManager(of: write, before, wanted, writer)
+                try check(write, before, preconditions, wanted)
+            } catch {
+                guard case .controller = writer else { throw error.about(write) }
+                refused.add(error.about(write))
+                continue
+            }
+            areNew.append(before == nil)
+            // They go even when a later write brings the resource back.
+            let gone = write.spec == nil ? wanted.dependants(of: write.id) : []
+            touched.formUnion(gone)
+            wanted[write.id] = write.spec
+            guard case .controller = writer else { continue }
+            for id in gone { wanted.pushed.note(nil, at: id) }
+            if before != write.spec || !wanted.pushed.ids.contains(write.id) {
+                wanted.pushed.note(write.spec, at: write.id)
+            }
+        }
+        try refused.check()
+        return (touched, areNew)
+    }
+
+    /// Local writes keep off what a controller pushed, and the other way round. What a local port or entry is
+    /// attached to may go, and takes it along: it would be of no use without.
+    private func checkManager(
+        of write: Write, _ before: Spec?, _ wanted: DesiredState, _ writer: Writer
+    ) throws(Problem) {
+        switch writer {
+        case .local:
+            guard !desired.pushed.ids.isEmpty else { return }
+            let gone = write.spec == nil ? desired.dependants(of: write.id) : []
+            guard let id = ([write.id] + gone).first(where: desired.pushed.ids.contains) else { return }
+            throw Problem(
+                .managedElsewhere,
+                "\(id.title) is managed by controller \(desired.manager(of: id)): change it there")
+        case .controller:
+            if desired[write.id] != nil, !desired.pushed.ids.contains(write.id) {
+                throw Problem(
+                    .managedElsewhere,
+                    "\(write.id.title) is managed locally: delete it here or push another name")
+            }
+            let owner = ResourceID.bridge(write.id.bridge)
+            guard owner != write.id, wanted[owner] != nil, !wanted.pushed.ids.contains(owner) else { return }
+            throw Problem(
+                .managedElsewhere,
+                "\(owner.title) is managed locally: a pushed \(write.id.kind.singular) belongs to a pushed bridge"
+            )
+        }
     }
 
     /// The same for a batch, whose precondition is about everything that is written.
@@ -98,7 +161,7 @@ extension AgentCore {
     private func check(
         _ write: Write, _ before: Spec?, _ preconditions: Preconditions, _ state: DesiredState
     ) throws(Problem) {
-        try preconditions.check(before.map(EntityTag.init), write.id.path)
+        if !preconditions.areNone { try preconditions.check(before.map(EntityTag.init), write.id.path) }
         try checkParent(of: write.id, state)
         guard let spec = write.spec else {
             if before == nil { throw missing(write.id) }
@@ -160,5 +223,15 @@ extension Problem {
             FieldError(at: place, .notAllowed, wanted: "an operation that can be done", found: detail)
         ]
         return problem
+    }
+}
+
+extension Refusal {
+    /// The problem, with the one of the writes it is about.
+    func problem(of writes: [Write]) -> Problem {
+        let write =
+            writes.last { resources.contains($0.id) }
+            ?? writes.last { write in resources.contains { $0.bridge == write.id.bridge } }
+        return write.map(problem.about) ?? problem
     }
 }

@@ -24,6 +24,7 @@ actor AgentCore {
     /// Steps of changes that stand.
     private(set) var stepCounts: [Action.Sort: UInt64] = [:]
     let events: EventLog
+    var pushes = PushRecord()
     let worker: Worker
     let host: Host
     private(set) var desired = DesiredState() {
@@ -82,6 +83,10 @@ actor AgentCore {
         }
         settleAll()
         host.adopt(desired)
+        if !desired.pushed.isInSync {
+            log.warning(
+                "stored state is not what was pushed", metadata: ["digest": "\(desired.pushed.digest)"])
+        }
         monitor = try LinkMonitor(queue: executor.queue) { [weak self] in
             guard let self else { return }
             Task { await self.underlayChanged() }
@@ -123,7 +128,7 @@ actor AgentCore {
                 }
             }
             do throws(Problem) {
-                try commit(changes)
+                try commit(changes.map(\.storeChange) + wanted.pushed.storeChanges(from: desired.pushed))
             } catch {
                 throw Refusal(error, about: [])
             }
@@ -134,18 +139,19 @@ actor AgentCore {
         }
         change.commitAll()
         for action in actions where !action.makes { host.destroy(action) }
-        host.closeUnusedSockets(wanted)
         desired = wanted
+        guard !actions.isEmpty else { return }
+        host.closeUnusedSockets(wanted)
         claims.carryOut(transfer)
         for action in actions { stepCounts[action.sort, default: 0] += 1 }
         host.adopt(desired)
     }
 
-    private func commit(_ changes: [ResourceChange]) throws(Problem) {
+    private func commit(_ changes: [StoreChange]) throws(Problem) {
         let start = ContinuousClock.now
         defer { storeDurations.observe(ContinuousClock.now - start) }
         do throws(StoreError) {
-            try store.commit(changes.map(\.storeChange))
+            try store.commit(changes)
         } catch {
             log.error("store failed", metadata: ["error": "\(error)"])
             throw Problem(error.kind == .full ? .storageFull : .storageFailed, error.detail)

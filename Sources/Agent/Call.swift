@@ -28,12 +28,14 @@ struct Call: Sendable {
     }
 
     /// Whether the caller only wants to know.
-    func isDryRun() throws(Problem) -> Bool {
-        switch query("dry_run") {
+    func isDryRun() throws(Problem) -> Bool { try flag("dry_run") }
+
+    /// The value of a query parameter that is true or false; without one it is true.
+    func flag(_ name: String) throws(Problem) -> Bool {
+        switch query(name) {
         case nil, "false": return false
         case "true", "": return true
-        case let other?:
-            throw Problem(parameter: "dry_run", wanted: "true or false", found: other)
+        case let other?: throw Problem(parameter: name, wanted: "true or false", found: other)
         }
     }
 
@@ -41,7 +43,9 @@ struct Call: Sendable {
     func body(limits: JSONLimits = JSONLimits()) throws(Problem) -> JSONValue {
         let sent = request.header("Content-Type")
         guard sent.map(accepts(mediaType:)) ?? (operation.method != .post) else {
-            throw Problem(.unsupportedMediaType, "Content-Type: wanted \(mediaType), found \(sent ?? "none")")
+            throw Problem(
+                .unsupportedMediaType,
+                "Content-Type: wanted \(operation.bodyMediaType), found \(sent ?? "none")")
         }
         do {
             return try JSONValue.parse(request.body, limits: limits)
@@ -50,16 +54,12 @@ struct Call: Sendable {
         }
     }
 
-    private var mediaType: String {
-        operation.method == .patch ? "application/merge-patch+json" : "application/json"
-    }
-
     /// JSON, and what `curl -d` says when it is not told otherwise; but not for POST, which a browser would
     /// send across sites with a form's type, or none, without asking. PUT, PATCH and DELETE it asks for, and
     /// is refused.
     private func accepts(mediaType sent: String) -> Bool {
         let type = sent.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
-        if type == "application/json" || type == mediaType { return true }
+        if type == "application/json" || type == operation.bodyMediaType { return true }
         return operation.method != .post && type == "application/x-www-form-urlencoded"
     }
 

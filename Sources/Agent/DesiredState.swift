@@ -20,63 +20,61 @@ struct DesiredBridge: Equatable, Sendable {
 /// Everything written.
 struct DesiredState: Equatable, Sendable {
     var bridges: [Name: DesiredBridge] = [:]
+    /// Which of it a controller pushed.
+    var pushed = PushedState()
 
     /// Rebuilds what was stored. A document that today's rules refuse is an error that names it, never
     /// skipped; kinds that are no resource are left alone.
     init(_ documents: [StoredDocument]) throws(Problem) {
-        let isBridge = { (document: StoredDocument) in document.kind == Bridge.kind.singular }
-        for document in documents.filter(isBridge) + documents.filter({ !isBridge($0) }) {
-            do throws(Problem) {
-                try add(document)
-            } catch {
-                throw Problem(.storageFailed, "stored \(document.kind) \(document.key): \(error.detail)")
+        var resources: [(id: ResourceID, document: StoredDocument)] = []
+        for document in documents {
+            try DesiredState.reading(document) { () throws(Problem) in
+                if document.kind == PushedState.headKind {
+                    pushed.head = try StateHead.parse(Array(document.body.utf8))
+                } else if let id = try ResourceID(document) {
+                    resources.append((id, document))
+                }
             }
+        }
+        let isBridge = { (id: ResourceID) in id.kind == Bridge.kind }
+        for (id, document) in resources.filter({ isBridge($0.id) }) + resources.filter({ !isBridge($0.id) }) {
+            try DesiredState.reading(document) { () throws(Problem) in
+                guard isBridge(id) || bridges[id.bridge] != nil else {
+                    throw Problem(.storageFailed, "it belongs to no stored bridge")
+                }
+                let body: JSONValue
+                do throws(JSONError) {
+                    body = try JSONValue.parse(Array(document.body.utf8))
+                } catch {
+                    throw Problem(from: error)
+                }
+                self[id] = try id.spec(body)
+            }
+        }
+        let isPushed = { (document: StoredDocument) in document.kind.hasPrefix(PushedState.kindPrefix) }
+        pushed.hold(resources.filter { isPushed($0.document) }.map(\.id), of: self)
+    }
+
+    private static func reading(
+        _ document: StoredDocument, _ body: () throws(Problem) -> Void
+    ) throws(Problem) {
+        do throws(Problem) {
+            try body()
+        } catch {
+            throw Problem(.storageFailed, "stored \(document.kind) \(document.key): \(error.detail)")
         }
     }
 
     init() {}
 
-    private mutating func add(_ document: StoredDocument) throws(Problem) {
-        let body = Array(document.body.utf8)
-        switch document.kind {
-        case Bridge.kind.singular:
-            bridges[try Bridge.kind.name(in: document.key), default: DesiredBridge()].spec =
-                try Bridge.parse(body)
-        case API.Port.kind.singular:
-            let (bridge, key) = try owner(of: document)
-            bridges[bridge]?.ports[try API.Port.kind.name(in: key)] = try API.Port.parse(body)
-        case Tunnel.kind.singular:
-            let (bridge, key) = try owner(of: document)
-            bridges[bridge]?.tunnels[try Tunnel.kind.name(in: key)] = try Tunnel.parse(body)
-        case StaticMAC.kind.singular:
-            let (bridge, key) = try owner(of: document)
-            bridges[bridge]?.macs[try StaticMAC.kind.mac(in: key)] = try StaticMAC.parse(body)
-        default: break
-        }
-    }
-
-    /// The bridge a document belongs to, and its key there.
-    private func owner(of document: StoredDocument) throws(Problem) -> (Name, String) {
-        let keys = document.key.split(separator: "/", maxSplits: 1).map(String.init)
-        guard keys.count == 2, let bridge = Name(keys[0]), bridges[bridge] != nil else {
-            throw Problem(.storageFailed, "it belongs to no stored bridge")
-        }
-        return (bridge, keys[1])
-    }
-
     /// The documents this state is stored as.
     var documents: [String: StoredDocument] {
         var result: [String: StoredDocument] = [:]
-        func add<R: Resource>(_ resource: R, _ key: String) {
-            let kind = R.kind.singular
-            let body = String(decoding: JSONValue.object(resource.json).canonicalBytes, as: UTF8.self)
-            result["\(kind) \(key)"] = StoredDocument(kind: kind, key: key, body: body)
-        }
-        for (name, bridge) in bridges {
-            add(bridge.spec, "\(name)")
-            for (port, spec) in bridge.ports { add(spec, "\(name)/\(port)") }
-            for (tunnel, spec) in bridge.tunnels { add(spec, "\(name)/\(tunnel)") }
-            for (mac, spec) in bridge.macs { add(spec, "\(name)/\(mac)") }
+        for id in ids {
+            let change = ResourceChange(id: id, to: self[id], isPushed: pushed.ids.contains(id))
+            if case .put(let document) = change.storeChange {
+                result["\(document.kind) \(document.key)"] = document
+            }
         }
         return result
     }

@@ -123,6 +123,31 @@ extension AgentCore {
         addListeners(&page)
         addTables(&page)
         addFlows(&page)
+        addPushes(&page)
+    }
+
+    private func addPushes(_ page: inout MetricsPage) {
+        let head = desired.pushed.head
+        page.family("viaduct_state_epoch", .gauge, "Of the pushed state that is held; 0 without one.")
+        page.sample([], UInt64(head?.epoch ?? 0))
+        page.family("viaduct_state_generation", .gauge, "Of the pushed state that is held; 0 without one.")
+        page.sample([], UInt64(head?.generation ?? 0))
+        page.family("viaduct_state_in_sync", .gauge, "Whether what is there is what was pushed.")
+        page.sample([], UInt64(desired.pushed.isInSync ? 1 : 0))
+        page.family("viaduct_state_resources", .gauge, "Resources that a controller pushed.")
+        page.sample([], UInt64(desired.pushed.ids.count))
+        page.family("viaduct_state_pushes_total", .counter, "Pushes accepted and refused, by result.")
+        let refusals = [OperationID.putState, .patchState].flatMap { Operations[$0]?.problems ?? [] }
+        let results = ["applied", "unchanged"] + Set(refusals.map(\.rawValue)).sorted()
+        for result in results { page.sample([("result", result)], pushes.counts[result] ?? 0) }
+        page.family(
+            "viaduct_state_repairs_total", .counter,
+            "Pushes of the state that is held which found other resources and put them right.")
+        page.sample([], pushes.repairs)
+        page.family(
+            "viaduct_state_last_accepted_timestamp_seconds", .gauge,
+            "When a push was last accepted, Unix time; 0 for never in this life of the agent.")
+        page.sample([], Double(pushes.acceptedMilliseconds ?? 0) / 1000)
     }
 
     private func addCapacity(_ page: inout MetricsPage) {

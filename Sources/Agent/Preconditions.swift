@@ -67,6 +67,7 @@ struct Preconditions: Sendable {
     var ifNoneMatch: Tags?
 
     static let none = Preconditions()
+    var areNone: Bool { ifMatch == nil && ifNoneMatch == nil }
 
     private init() {}
 

@@ -65,6 +65,15 @@ enum ResourceID: Hashable, Sendable {
         }
     }
 
+    /// The resource a stored document is of; nil for a document of no resource.
+    init?(_ document: StoredDocument) throws(Problem) {
+        let singular = document.kind.trimmingPrefix(PushedState.kindPrefix)
+        let kinds = [Bridge.kind, API.Port.kind, Tunnel.kind, StaticMAC.kind]
+        guard let kind = kinds.first(where: { $0.singular == singular }) else { return nil }
+        let keys = document.key.split(separator: "/", maxSplits: kind.ancestors.count).map(String.init)
+        try self.init(kind, keys)
+    }
+
     /// Decodes a body as a resource of this kind; pointers start at `pointer`.
     func spec(_ value: JSONValue) throws(Problem) -> Spec {
         switch self {
@@ -91,6 +100,16 @@ enum Spec: Equatable, Sendable {
         case .mac(let spec): spec.json
         }
     }
+
+    /// What digests are made of.
+    var jsonWithoutDefaults: JSONObject {
+        switch self {
+        case .bridge(let spec): Bridge.schema.encodeWithoutDefaults(spec)
+        case .port(let spec): API.Port.schema.encodeWithoutDefaults(spec)
+        case .tunnel(let spec): Tunnel.schema.encodeWithoutDefaults(spec)
+        case .mac(let spec): StaticMAC.schema.encodeWithoutDefaults(spec)
+        }
+    }
 }
 
 /// A resource before and after a write; nil where it does not exist.
@@ -98,13 +117,16 @@ struct ResourceChange: Equatable, Sendable {
     var id: ResourceID
     var from: Spec?
     var to: Spec?
+    /// By a controller; this is never changed but by removing the resource.
+    var isPushed = false
 
     /// The step of the store's transaction.
     var storeChange: StoreChange {
         let key = id.keys.joined(separator: "/")
-        guard let to else { return .delete(kind: id.kind.singular, key: key) }
+        let kind = (isPushed ? PushedState.kindPrefix : "") + id.kind.singular
+        guard let to else { return .delete(kind: kind, key: key) }
         let body = String(decoding: JSONValue.object(to.json).canonicalBytes, as: UTF8.self)
-        return .put(StoredDocument(kind: id.kind.singular, key: key, body: body))
+        return .put(StoredDocument(kind: kind, key: key, body: body))
     }
 }
 
@@ -162,7 +184,8 @@ extension DesiredState {
         for id in looked where old[id] != nil && self[id] == nil { looked.formUnion(old.dependants(of: id)) }
         return looked.compactMap { id in
             let (from, to) = (old[id], self[id])
-            return from == to ? nil : ResourceChange(id: id, from: from, to: to)
+            let isPushed = (to == nil ? old : self).pushed.ids.contains(id)
+            return from == to ? nil : ResourceChange(id: id, from: from, to: to, isPushed: isPushed)
         }
         .sorted { $0.id.path < $1.id.path }
     }

@@ -119,11 +119,32 @@ extension DesiredState {
                 Problem(.limitExceeded, "wanted at most \(AgentLimits.bridges) bridges"),
                 about: changes.map(\.id).filter { $0.kind == Bridge.kind })
         }
-        for change in changes where change.to != nil {
-            guard let bridge = bridges[change.id.bridge] else { continue }
-            try bridge.check(change.id)
-        }
+        for change in changes { try check(change) }
         for name in Set(changes.map(\.id.bridge)) { try bridges[name]?.checkLimits(name) }
+    }
+
+    /// The part of it that is about one resource.
+    func check(_ change: ResourceChange) throws(Refusal) {
+        guard change.to != nil, let bridge = bridges[change.id.bridge] else { return }
+        try bridge.check(change.id)
+        if change.isPushed { try checkIsWhole(change.id) }
+    }
+
+    /// What a controller pushed refers to nothing else: what is written locally may go at any moment.
+    private func checkIsWhole(_ id: ResourceID) throws(Refusal) {
+        guard case .mac(let name, let mac) = id, let bridge = bridges[name], let entry = bridge.macs[mac]
+        else { return }
+        let member: ResourceID? =
+            switch bridge.member(named: entry.port, of: name) {
+            case .port(let port): .port(name, port)
+            case .tunnel(let tunnel): .tunnel(name, tunnel)
+            case .local, nil: nil
+            }
+        guard let member, !pushed.ids.contains(member) else { return }
+        throw Refusal(
+            .managedElsewhere,
+            "\(id.title): \(member.title) is local, and a pushed entry leads to a pushed member",
+            about: id)
     }
 }
 

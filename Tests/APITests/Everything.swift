@@ -10,7 +10,8 @@ enum Everything {
         Bridge.Document.self, Port.Document.self, Tunnel.Document.self, List<Bridge.Document>.self,
         List<MACEntry>.self, BridgeStatus.self, MACTableStatus.self, PortStatus.self, TunnelStatus.self,
         DatapathDocument.self, FlowDocument.self, List<FlowDocument>.self, MACEntry.self, Counters.self,
-        Version.self, Problem.self, FieldError.self,
+        Version.self, Problem.self, FieldError.self, HostStateDocument.self, StateHead.self, StateCounts.self,
+        StateChanges.self,
     ]
 
     static let records: [any Record.Type] = resources + [AgentSettings.self] + answers

@@ -30,7 +30,8 @@ import Testing
             "GET \(macs)", "GET \(macs)/{mac}", "PUT \(macs)/{mac}", "DELETE \(macs)/{mac}", "DELETE \(macs)",
         ]
         wanted += [
-            "POST /v1/batch", "GET /v1/events", "GET /v1/listeners", "GET /v1/datapath", "GET /v1/flows",
+            "POST /v1/batch", "GET /v1/state", "PUT /v1/state", "PATCH /v1/state", "GET /v1/events",
+            "GET /v1/listeners", "GET /v1/datapath", "GET /v1/flows",
             "DELETE /v1/flows", "GET /v1/version", "GET /livez", "GET /livez/{check}", "GET /readyz",
             "GET /readyz/{check}", "GET /healthz", "GET /metrics",
         ]

@@ -102,7 +102,7 @@ import Testing
     func answerSchema() {
         let schema = JSONValue.object(TunnelStatus.schema.jsonSchema)
         #expect(schema["additionalProperties"] == nil)
-        #expect(schema["required"] == ["vni", "state", "counters"])
+        #expect(schema["required"] == ["vni", "managed_by", "state", "counters"])
         #expect(schema["properties"]?["counters"]?["$ref"] == "#/components/schemas/Counters")
     }
 

@@ -20,7 +20,8 @@ import Wire
             text(document.json)
                 == #"{"name":"vxlan1","spec":{"remote_ip":"10.10.10.2","dst_port":4789,"ttl":64,"tos":0,"#
                 + #""df_default":true,"csum":true},"status":{"vni":5,"mtu":1450,"path_mtu":1500,"#
-                + #""state":"ok","counters":{"rx_packets":0,"rx_bytes":0,"rx_dropped":0,"tx_packets":0,"#
+                + #""managed_by":"local","state":"ok","#
+                + #""counters":{"rx_packets":0,"rx_bytes":0,"rx_dropped":0,"tx_packets":0,"#
                 + #""tx_bytes":0,"tx_dropped":0,"rx_forwarded":0,"rx_copies":0,"icmp_generated":0,"#
                 + #""drops":{"bad_checksum":1,"unknown_vni":2}}}}"#)
         let again = try Tunnel.Document.schema.decode(.object(document.json))
@@ -38,7 +39,8 @@ import Wire
         status.error = "no TAP"
         #expect(
             text(status.json).hasPrefix(
-                #"{"link":"down","carrier":false,"state":"degraded","error":"no TAP","ports":0,"tunnels":0,"#
+                #"{"link":"down","carrier":false,"managed_by":"local","state":"degraded","error":"no TAP","#
+                    + #""ports":0,"tunnels":0,"#
                     + #""macs":{"learned":2,"static":1,"capacity":8192,"moves":0,"evictions":0,"expired":0,"#
                     + #""learn_refused":0},"counters":{"#))
     }

@@ -66,10 +66,9 @@ public enum OpenAPI {
         ]
         if !operation.query.isEmpty { object["parameters"] = .array(operation.query.map(describe)) }
         if let request = operation.request {
-            var content = json(request)
-            if operation.method == .patch {
-                content = ["application/merge-patch+json": .object(["schema": .object(request.reference)])]
-            }
+            let content: JSONObject = [
+                operation.bodyMediaType: .object(["schema": .object(request.reference)])
+            ]
             object["requestBody"] = .object(["required": true, "content": .object(content)])
         }
         object["responses"] = .object(responses(of: operation))

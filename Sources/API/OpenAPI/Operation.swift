@@ -25,6 +25,9 @@ public enum OperationID: String, CaseIterable, Sendable {
     case deleteMAC = "delete_mac"
     case flushMACs = "flush_macs"
     case batch
+    case getState = "get_state"
+    case putState = "put_state"
+    case patchState = "patch_state"
     case listEvents = "list_events"
     case listListeners = "list_listeners"
     case getDatapath = "get_datapath"
@@ -134,6 +137,12 @@ public struct Operation: Sendable, Hashable {
     /// Every reason it can be refused for, in the order of `ProblemCode`.
     public let problems: [ProblemCode]
 
+    /// Media type of the body: a resource is patched by RFC 7396, a state by operations.
+    public var bodyMediaType: String {
+        method == .patch && id != .patchState ? Operation.mergePatchMediaType : "application/json"
+    }
+    static let mergePatchMediaType = "application/merge-patch+json"
+
     public var successStatuses: [Int] { answers.map(\.status) }
 
     init(
@@ -160,7 +169,7 @@ public struct Operation: Sendable, Hashable {
     ]
     static let readProblems = serviceProblems.union([.notFound])
     static let deleteProblems = readProblems.union([
-        .timeout, .storageFailed, .storageFull, .preconditionFailed,
+        .timeout, .storageFailed, .storageFull, .preconditionFailed, .managedElsewhere,
     ])
     static let writeProblems = deleteProblems.union([
         .malformedJSON, .conflict, .limitExceeded, .bodyTooLarge, .unsupportedMediaType, .invalidResource,

@@ -10,6 +10,7 @@ public enum Operations {
         + Tunnel.operations
         + StaticMAC.operations
         + Batch.operations
+        + HostState.operations
         + EventPage.operations
         + ListenerDocument.operations
         + DatapathDocument.operations

@@ -17,6 +17,8 @@ public struct Problem: Error, Record {
     public var instance: String?
     /// As in the log and the `X-Request-Id` header; the server adds it.
     public var requestID: String?
+    /// For what is wrong with a push: what the agent holds.
+    public var held: StateHead?
 
     public init(_ code: ProblemCode, _ detail: String, errors: [FieldError] = []) {
         self.code = code
@@ -51,6 +53,9 @@ public struct Problem: Error, Record {
         Field(
             "request_id", \.requestID, as: .prose, doc: "As in the log and the X-Request-Id header.",
             example: "5f2c9a61d0e7")
+        Field(
+            "held", \.held, as: .record,
+            doc: "The pushed state the agent holds; only in refusals of a push.")
     }
 
     private static var codeDoc: String {

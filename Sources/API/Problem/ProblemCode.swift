@@ -11,11 +11,17 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
     case notAcceptable = "not_acceptable"
     case conflict
     case limitExceeded = "limit_exceeded"
+    case managedElsewhere = "managed_elsewhere"
+    case staleState = "stale_state"
+    case stateConflict = "state_conflict"
+    case baseMismatch = "base_mismatch"
+    case massDelete = "mass_delete"
     case preconditionFailed = "precondition_failed"
     case bodyTooLarge = "body_too_large"
     case uriTooLong = "uri_too_long"
     case unsupportedMediaType = "unsupported_media_type"
     case invalidResource = "invalid_resource"
+    case digestMismatch = "digest_mismatch"
     case kernelRefused = "kernel_refused"
     case storageFailed = "storage_failed"
     case unavailable
@@ -29,12 +35,14 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .notFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
-        case .conflict, .limitExceeded: 409
+        case .conflict, .limitExceeded, .managedElsewhere, .staleState, .stateConflict, .baseMismatch,
+            .massDelete:
+            409
         case .preconditionFailed: 412
         case .bodyTooLarge: 413
         case .uriTooLong: 414
         case .unsupportedMediaType: 415
-        case .invalidResource: 422
+        case .invalidResource, .digestMismatch: 422
         case .kernelRefused, .storageFailed: 500
         case .unavailable: 503
         case .timeout: 504
@@ -52,11 +60,17 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .notAcceptable: "Not acceptable"
         case .conflict: "Conflict with another resource"
         case .limitExceeded: "Limit reached"
+        case .managedElsewhere: "Managed by somebody else"
+        case .staleState: "The pushed state is older than what is held"
+        case .stateConflict: "Another state has this number"
+        case .baseMismatch: "The delta is on another base"
+        case .massDelete: "Too much would be removed"
         case .preconditionFailed: "Precondition failed"
         case .bodyTooLarge: "The body is too large"
         case .uriTooLong: "The URI is too long"
         case .unsupportedMediaType: "Unsupported media type"
         case .invalidResource: "The resource is invalid"
+        case .digestMismatch: "The digest is not that of the content"
         case .kernelRefused: "The kernel refused"
         case .storageFailed: "The state could not be stored"
         case .unavailable: "Unavailable"
@@ -80,6 +94,20 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .conflict:
             "The resource is valid by itself but clashes with another one. The detail names the other."
         case .limitExceeded: "The agent already holds as many of these as it may. Delete some first."
+        case .managedElsewhere:
+            "A local write is about what a controller pushed, or a push is about what was written locally. Change it "
+                + "where it is managed."
+        case .staleState:
+            "A push has an older epoch, or an older generation of the same epoch. Somebody else has taken over: read "
+                + "`held` and stop pushing, or take a higher epoch."
+        case .stateConflict:
+            "A push has the epoch and generation of what is held but another digest, or the same epoch under another "
+                + "controller's name. Two controllers share an epoch: take a higher one."
+        case .baseMismatch:
+            "The base of a delta is not what is held and in force. Send the complete state with PUT."
+        case .massDelete:
+            "A complete state would remove more than \(HostState.removalFloor) resources and more than half of those "
+                + "pushed. If that is meant, send it again with allow_mass_delete."
         case .preconditionFailed:
             "If-Match or If-None-Match does not hold: somebody was there before. GET it again and decide."
         case .bodyTooLarge: "The body is larger than the agent reads. The detail has the limit in bytes."
@@ -87,6 +115,9 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
             "The request's URI is longer than the agent reads. The detail has the limit in bytes."
         case .unsupportedMediaType: "The Content-Type is not one this path reads. Send application/json."
         case .invalidResource: "The body is JSON but not a valid resource. Each error points at one field."
+        case .digestMismatch:
+            "The digest sent with a state is not the digest of its resources. Mend how it is computed, or what was "
+                + "lost on the way."
         case .kernelRefused:
             "A system call failed and the change was rolled back. The detail names the call and the errno."
         case .storageFailed: "The state database cannot be written. The detail has its error; see the log."

@@ -3,9 +3,9 @@
 
 import JSON
 
-struct Findings {
+public struct Findings {
     /// More than anybody reads at once, small enough that an answer stays under 64 KiB.
-    static let errorLimit = 64
+    public static let errorLimit = 64
 
     private(set) var errors: [FieldError] = []
     /// Including those past the limit.

@@ -25,6 +25,8 @@ public struct BridgeStatus: Record {
     public var link = LinkState.down
     /// The other end is there.
     public var carrier = false
+    /// "local", or the name of the controller that pushed it.
+    public var managedBy = Manager.local
     public var state = Health.ok
     public var error: String?
     /// RFC 3339; when `state` last changed.
@@ -42,6 +44,7 @@ public struct BridgeStatus: Record {
         Field("mtu", \.mtu, as: .count, doc: "MTU in force, in bytes.", example: 1450)
         Field("link", \.link, doc: "Of the local port.", example: "up")
         Field("carrier", \.carrier, doc: "Whether the interface has a carrier.", example: true)
+        Field("managed_by", \.managedBy, as: .prose, doc: Manager.doc, example: "local")
         Field("state", \.state, doc: "ok, or degraded with an error.", example: "ok")
         Field("error", \.error, as: .prose, doc: "Why it is degraded; absent when it is not.")
         Field(

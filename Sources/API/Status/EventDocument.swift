@@ -21,6 +21,8 @@ public enum EventType: String, CaseIterable, Sendable, FieldValue {
     case macChanged = "mac.changed"
     case macDeleted = "mac.deleted"
     case macMoved = "mac.moved"
+    case stateApplied = "state.applied"
+    case stateRefused = "state.refused"
     case dropsStorm = "drops.storm"
     case gap
 }

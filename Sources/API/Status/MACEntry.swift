@@ -19,6 +19,8 @@ public struct MACEntry: Record {
     public var remoteIP: IPAddress?
     /// Towards it, when it is behind a tunnel.
     public var vni: VNI?
+    /// "local", or the name of the controller that pushed it; nil for a learned entry.
+    public var managedBy: String?
 
     public init(mac: MACAddress, port: String, type: MACEntryType) {
         self.mac = mac
@@ -40,5 +42,6 @@ public struct MACEntry: Record {
             example: 12)
         Field("remote_ip", \.remoteIP, doc: "VTEP it is behind, if any.", example: "192.0.2.7")
         Field("vni", \.vni, doc: "Network identifier towards it, if behind a tunnel.", example: 100)
+        Field("managed_by", \.managedBy, as: .prose, doc: Manager.doc, example: "local")
     }
 }

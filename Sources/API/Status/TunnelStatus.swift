@@ -11,6 +11,8 @@ public struct TunnelStatus: Record {
     public var mtu: Int?
     /// Of the underlay towards the remote, in bytes.
     public var pathMTU: Int?
+    /// "local", or the name of the controller that pushed it.
+    public var managedBy = Manager.local
     public var state = Health.ok
     public var error: String?
     /// RFC 3339; when `state` last changed.
@@ -28,6 +30,7 @@ public struct TunnelStatus: Record {
         Field(
             "path_mtu", \.pathMTU, as: .count, doc: "MTU of the underlay to the remote, in bytes.",
             example: 1500)
+        Field("managed_by", \.managedBy, as: .prose, doc: Manager.doc, example: "local")
         Field("state", \.state, doc: "ok, or degraded with an error.", example: "ok")
         Field("error", \.error, as: .prose, doc: "Why it is degraded; absent when it is not.")
         Field(

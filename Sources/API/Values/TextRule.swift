@@ -54,6 +54,15 @@ public struct TextRule: Sendable {
         isAlphanumeric(byte) || (index > 0 && "_.-".utf8.contains(byte))
     }
 
+    /// Names of controllers. "local" is what resources that no controller pushed are managed by.
+    static let controller = TextRule(
+        wanted:
+            "a name of 1 to 63 letters, digits, \".\", \"_\" or \"-\", starting with a letter or digit, not local",
+        pattern: "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$", byteCount: 1...63, reserved: [Manager.local]
+    ) { byte, index in
+        isAlphanumeric(byte) || (index > 0 && "_.-".utf8.contains(byte))
+    }
+
     /// What the kernel takes as an interface name (dev_valid_name, net/core/dev.c), without "%" which it
     /// takes for a numbering template and without bytes beyond ASCII.
     static let interfaceName = TextRule(

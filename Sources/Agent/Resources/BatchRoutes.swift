@@ -30,19 +30,25 @@ extension Batch {
         var writes: [Write] = []
         writes.reserveCapacity(operations.count)
         for (index, operation) in operations.enumerated() {
-            let place = Batch.pointer(index)
-            let id = try Batch.resource(at: operation.path, place.appending("path"))
-            do throws(Problem) {
-                let spec: Spec? = if let body = operation.body { try id.spec(.object(body)) } else { nil }
-                writes.append(Write(id: id, spec: spec, operation: index))
-            } catch {
-                throw error.moved(below: place.appending("body"))
-            }
+            writes.append(try Write(.init(number: index), operation.path, operation.body))
         }
         return writes
     }
+}
 
-    private static func resource(at path: String, _ pointer: JSONPointer) throws(Problem) -> ResourceID {
+extension Write {
+    /// One of many, its body decoded; problems point at it.
+    init(_ item: Item, _ path: String, _ body: JSONObject?) throws(Problem) {
+        self.item = item
+        id = try Write.resource(at: path, item)
+        do throws(Problem) {
+            spec = if let body { try id.spec(.object(body)) } else { nil }
+        } catch {
+            throw error.moved(below: item.pointer.appending("body"))
+        }
+    }
+
+    private static func resource(at path: String, _ item: Item) throws(Problem) -> ResourceID {
         let wanted = "the path of a bridge, port, tunnel or static MAC entry"
         var detail = "wanted \(wanted), found \(path)"
         do throws(Problem) {
@@ -50,6 +56,7 @@ extension Batch {
         } catch {
             detail = error.detail
         }
+        let pointer = item.pointer.appending("path")
         throw Problem(
             .invalidResource, "\(pointer): \(detail)",
             errors: [FieldError(at: pointer, .invalidValue, wanted: wanted, found: path)])
