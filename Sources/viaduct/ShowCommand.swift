@@ -62,6 +62,8 @@ struct HostView {
         head.append("mac \(Cell.text(status?["mac"]))")
         var text = head.joined(separator: "  ") + "\n"
         if status?["error"] != nil { text += line("error", HostView.error(status)) }
+        let manager = HostView.manager(status)
+        if manager != Table.absent { text += line("managed", "by \(manager)") }
         if let addresses = spec["addresses"]?.arrayValue, !addresses.isEmpty {
             text += line("address", addresses.map { Cell.text($0) }.joined(separator: ", "))
         }
@@ -82,7 +84,9 @@ struct HostView {
     }
 
     private func ports(_ ports: [Inventory.Member]) -> Table {
-        var table = Table(["NAME", "TYPE", "INTERFACE", "STATE", "LINK", "MTU", "ADDRESSES", "ERROR"])
+        var table = Table([
+            "NAME", "TYPE", "INTERFACE", "STATE", "LINK", "MTU", "ADDRESSES", "MANAGED BY", "ERROR",
+        ])
         table.states = ["STATE", "LINK"]
         table.rightAligned = ["MTU"]
         table.rows = ports.map { port in
@@ -91,21 +95,22 @@ struct HostView {
             return [
                 port.name, Cell.text(port.spec["type"]), interface + netns, port.state,
                 Cell.text(port.status?["link"]), Cell.text(port.status?["mtu"]),
-                Cell.text(port.spec["addresses"]), HostView.error(port.status),
+                Cell.text(port.spec["addresses"]), HostView.manager(port.status),
+                HostView.error(port.status),
             ]
         }
         return table
     }
 
     private func tunnels(_ tunnels: [Inventory.Member]) -> Table {
-        var table = Table(["NAME", "REMOTE", "VNI", "LOCAL", "STATE", "MTU", "ERROR"])
+        var table = Table(["NAME", "REMOTE", "VNI", "LOCAL", "STATE", "MTU", "MANAGED BY", "ERROR"])
         table.states = ["STATE"]
         table.rightAligned = ["MTU", "VNI"]
         table.rows = tunnels.map { tunnel in
             [
                 tunnel.name, HostView.endpoint(tunnel.spec), Cell.text(tunnel.status?["vni"]),
                 Cell.text(tunnel.status?["local_ip"]), tunnel.state, Cell.text(tunnel.status?["mtu"]),
-                HostView.error(tunnel.status),
+                HostView.manager(tunnel.status), HostView.error(tunnel.status),
             ]
         }
         return table
@@ -115,6 +120,14 @@ struct HostView {
     private static func endpoint(_ spec: JSONObject) -> String {
         let address = Cell.text(spec["remote_ip"])
         return (address.contains(":") ? "[\(address)]" : address) + ":" + Cell.text(spec["dst_port"])
+    }
+
+    /// Who manages it, if it was not written to this agent.
+    private static func manager(_ status: JSONValue?) -> String {
+        guard let manager = status?["managed_by"], manager != .string(Manager.local) else {
+            return Table.absent
+        }
+        return Cell.text(manager)
     }
 
     /// Why something is degraded, and since when.

@@ -54,6 +54,8 @@ struct StatusCommand: ClientCommand {
     private struct Counts {
         var members: [(name: String, count: Int)]
         var degraded: Int
+        /// Members and bridges that controllers pushed, by controller.
+        var pushed: [(controller: String, count: Int)]
 
         init(_ inventory: Inventory) {
             let learned = inventory.bridges.reduce(0) { sum, bridge in
@@ -66,6 +68,9 @@ struct StatusCommand: ClientCommand {
                 ("learned_macs", learned),
             ]
             degraded = inventory.all.count { $0.state == Health.degraded.rawValue }
+            let managers = inventory.all.compactMap { $0.status?["managed_by"]?.stringValue }
+            pushed = Dictionary(grouping: managers.filter { $0 != Manager.local }) { $0 }
+                .map { (controller: $0.key, count: $0.value.count) }.sorted { $0.controller < $1.controller }
         }
 
         var json: JSONObject {
@@ -76,6 +81,7 @@ struct StatusCommand: ClientCommand {
         var text: String {
             let parts = members.map { "\($0.name.replacing("_", with: " ")) \($0.count)" }
             return parts.joined(separator: ", ") + (degraded > 0 ? ", degraded \(degraded)" : "")
+                + pushed.map { ", pushed by \($0.controller) \($0.count)" }.joined()
         }
     }
 }

@@ -74,6 +74,29 @@ import Testing
         #expect(value["bridges"]?[0]?["tunnels"]?.arrayValue?.count == 3)
     }
 
+    @Test("show and status say who manages what was not written locally, and only then")
+    func managers() async throws {
+        let agent = try agent()
+        for command in ["show", "status"] {
+            let run = try await CommandRun(command, on: agent)
+            #expect(!run.output.lowercased().contains("manage") && !run.output.contains("pushed"))
+        }
+        agent.state.withLock { state in
+            for path in ["", "/tunnels/t1", "/tunnels/t2"] {
+                state.managers["/v1/bridges/br0\(path)"] = "fleet1"
+            }
+        }
+        let shown = try await CommandRun("show", on: agent).output
+        #expect(shown.contains("managed  by fleet1") && shown.contains("MANAGED BY"), "\(shown)")
+        let lines = shown.split(separator: "\n")
+        for (tunnel, isPushed) in [("t1 ", true), ("t2 ", true), ("t3 ", false)] {
+            let line = lines.first { $0.contains(tunnel) }
+            #expect(line?.contains("fleet1") == isPushed, "\(tunnel) in \(shown)")
+        }
+        let status = try await CommandRun("status", on: agent).output
+        #expect(status.contains("pushed by fleet1 3"), "\(status)")
+    }
+
     @Test("status counts, and ends with 1 when a check fails")
     func status() async throws {
         let run = try await CommandRun("status", on: try agent())

@@ -20,6 +20,8 @@ final class FakeAgent: AgentTransport {
 
     struct State: Sendable {
         var specs: [String: JSONObject] = [:]
+        /// By path, who pushed what is not local.
+        var managers: [String: String] = [:]
         var requests: [Request] = []
         var events: [JSONValue] = []
         /// Of the life the events are of; nil for an agent without cursors.
@@ -178,6 +180,7 @@ final class FakeAgent: AgentTransport {
         let reads = Int64(state.reads)
         let counters: JSONValue = ["rx_bytes": .integer(reads * 1000), "drops": ["unknown_vni": 1]]
         var status: JSONObject = ["state": "ok", "counters": counters, "novelty": "from a newer agent"]
+        status["managed_by"] = .string(state.managers[id.path] ?? "local")
         if id.type == .bridge { status["macs"] = ["static": 1, "learned": 0, "capacity": 8192] }
         return ["name": name, "spec": .object(spec), "status": .object(status)]
     }
