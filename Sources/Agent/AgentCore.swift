@@ -23,6 +23,8 @@ actor AgentCore {
     let storeDurations = Histogram()
     /// Steps of changes that stand.
     private(set) var stepCounts: [Action.Sort: UInt64] = [:]
+    /// Times the host had lost something and got it back.
+    private(set) var repairs: UInt64 = 0
     let events: EventLog
     var pushes = PushRecord()
     let worker: Worker
@@ -218,6 +220,7 @@ actor AgentCore {
             host.adopt(desired)
         }
         if host.heal(desired) {
+            repairs += 1
             log.info("healed")
             settleAll()
             host.adopt(desired)

@@ -166,6 +166,10 @@ extension AgentCore {
         page.sample([], host.adoptionCount)
         page.family("viaduct_changes_total", .counter, "Steps carried out for requests, by sort.")
         for sort in Action.Sort.allCases { page.sample([("step", sort.rawValue)], stepCounts[sort] ?? 0) }
+        page.family(
+            "viaduct_host_repairs_total", .counter,
+            "Times something written was gone from the host, or could not be had, and was made again.")
+        page.sample([], repairs)
         page.family("viaduct_store_commit_duration_seconds", .histogram, "Making a change durable.")
         page.histogram([], storeDurations.snapshot)
         page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding thread.")
