@@ -152,6 +152,17 @@ def test_pushed_hosts_talk_beside_local_ones_and_without_a_controller(lab):
     assert left.agent.counters("bridges/br0/tunnels/vx2")["tx_packets"] >= straight + FRAMES
     # The guests' own kernels flood a little now and then.
     assert left.agent.counters("bridges/br0/tunnels/decoy")["tx_packets"] < flooded + FRAMES // 4
+    # An address that was learned is pushed: it gives way.
+    other = right.guest.mac("eth0")
+    assert left.agent.macs()[other]["type"] == "learned"
+    state = {item["path"]: item["body"] for item in left.agent.get("/v1/state?resources=true")["resources"]}
+    state = {"/v1/bridges/br0": {"vni": 100}} | {
+        path: {key: body[key] for key in ("remote_ip", "port") if key in body}
+        for path, body in state.items() if path != "/v1/bridges/br0"}
+    pinned = state | {f"/v1/bridges/br0/macs/{other}": {"port": "vx2"}}
+    answer = left.agent.request("PATCH", "/v1/state", delta(state, pinned, 2))
+    assert answer.status == 200, answer
+    assert (left.agent.macs()[other]["type"], left.agent.macs()[other]["managed_by"]) == ("static", "fleet1")
     for station in stations:
         station.agent.kill()
         station.agent.start()

@@ -216,6 +216,8 @@ extension OnTheHost {
                 #expect(await agent.put("\(path)/ports/mine", tap).status == 201)
                 #expect(await agent.put("\(path)/macs/02:00:00:00:00:09", #"{"port":"t0"}"#).status == 201)
                 #expect(await agent.get("\(path)/macs/02:00:00:00:00:09").json["managed_by"] == "local")
+                #expect(await agent.delete("\(path)/macs/02:00:00:00:00:09").status == 204)
+                #expect(await agent.put("\(path)/macs/02:00:00:00:00:09", #"{"port":"t0"}"#).status == 201)
                 #expect(await agent.held() == "fleet1 1.1", "they are no part of what was pushed")
                 let clash = await agent.push(
                     first.next { $0.resources.append(("\(path)/ports/mine", #"{"type":"tap"}"#)) })
@@ -257,7 +259,7 @@ extension OnTheHost {
             }
         }
 
-        @Test("a learned address gives way to the pushed one, which leads straight to its tunnel")
+        @Test("a pushed address moves with a push, and the late removal of its old place leaves it")
         func pinned() async throws {
             try await TestAgent.run { agent async throws in
                 let first = state(agent, port: 74)
@@ -299,6 +301,11 @@ extension OnTheHost {
                             == "fleet1")
                     #expect(await agent.delete(push.resources[0].path).code == "managed_elsewhere")
                     #expect(await agent.push(push).json["changes"]?["added"] == 0)
+                    // What went while it was away goes with the next complete state, and not before.
+                    let next = push.next {
+                        $0.remove("\($0.resources[0].path)/ports/p0")
+                    }
+                    #expect(await agent.push(next).json["changes"]?["removed"] == 1)
                     push.epoch = 2
                     #expect(await agent.push(push).code == "stale_state")
                 }
