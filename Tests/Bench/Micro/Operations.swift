@@ -58,7 +58,7 @@ struct Operation {
             let world = try World()
             let frame = Frames.superframe4()
             return { count in
-                var engine = Engine(world.program, flows: .standing())
+                var engine = Engine(world.program, flows: world.flows)
                 var output = Nowhere()
                 for _ in 0..<count {
                     engine.forward(
@@ -161,7 +161,7 @@ struct Operation {
         let frame = Frames.udp4()
         var walk = Walk(below: world.stations)
         return { count in
-            var engine = Engine(world.program, flows: .standing())
+            var engine = Engine(world.program, flows: world.flows)
             var output = Nowhere()
             var steps = walk
             defer { walk = steps }
@@ -179,7 +179,7 @@ struct Operation {
     private static func receive(_ world: World) -> (Int) -> Void {
         let datagrams = Datagrams(world)
         // Every guest has spoken once, so that nothing is flooded.
-        var engine = Engine(world.program, flows: .standing())
+        var engine = Engine(world.program, flows: world.flows)
         var output = Nowhere()
         for bridge in 0...world.bridge(world.stations - 1) {
             engine.forward(
@@ -187,7 +187,7 @@ struct Operation {
         }
         var walk = Walk(below: world.stations)
         return { count in
-            var engine = Engine(world.program, flows: .standing())
+            var engine = Engine(world.program, flows: world.flows)
             var output = Nowhere()
             var steps = walk
             defer { walk = steps }

@@ -13,6 +13,8 @@ struct World {
     private let tunnels: Int
     private let bridges: Int
     let program: Program
+    /// Of one engine.
+    let flows: FlowCache
 
     static let vni = 100
     static let nowMilliseconds: UInt64 = 1000
@@ -22,6 +24,7 @@ struct World {
         self.bridges = bridges
         self.tunnels = tunnels
         self.stations = stations
+        flows = try .standing()
         var tables: [ForwardingTable] = []
         var ports: [PortEntry] = []
         for bridge in 0..<bridges {
@@ -137,12 +140,11 @@ struct Nowhere: EngineOutput, ~Copyable {
 }
 
 extension FlowCache {
-    /// An empty one of the default size, for as long as the program runs.
-    static func standing() -> FlowCache {
-        let byteCount = FlowCache.byteCount(capacity: FlowCache.defaultCapacity)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096)
-        memory.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
-        return FlowCache(zeroed: memory, capacity: FlowCache.defaultCapacity, seed: 1)
+    /// An empty one of the default size, in memory that is the process's until it ends.
+    static func standing() throws -> FlowCache {
+        let memory = try ZeroedMemory(byteCount: FlowCache.byteCount(capacity: FlowCache.defaultCapacity))
+        let base = Unmanaged.passRetained(memory).takeUnretainedValue().base
+        return FlowCache(zeroed: base, capacity: FlowCache.defaultCapacity, seed: 1)
     }
 }
 
