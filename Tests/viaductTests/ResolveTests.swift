@@ -38,6 +38,9 @@ import Testing
             field: "underlay_driver", file: "auto", environment: "socket", flag: "auto", bad: "native9",
             wanted: "one of \"auto\""),
         Setting(
+            field: "offload", file: "off", environment: "auto", flag: "off", bad: "some",
+            wanted: "one of \"auto\""),
+        Setting(
             field: "log_level", file: "debug", environment: "error", flag: "trace", bad: "loud",
             wanted: "one of \"trace\""),
         Setting(
