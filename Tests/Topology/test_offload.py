@@ -145,6 +145,24 @@ def test_every_datagram_on_the_wire_is_right(lab, family, off):
     assert sum(bodies) > 3 << 20 and len(frames) > 2000
 
 
+@inners
+@pytest.mark.parametrize("offload", ("auto", "off"))
+def test_a_guest_receives_superframes_if_offloads_are_used_and_only_then(lab, inner, offload):
+    one, other = (AgentStation(lab, n, offload=offload).join([3 - n]) for n in (1, 2))
+    wait_reachable(one.guest, overlay(2, 4))
+    sniffer = Sniffer(other.guest, "eth0")
+    tcp_bulk(one.guest, other.guest, overlay(1, inner), overlay(2, inner), family=inner)
+    udp_segments(one.guest, other.guest, overlay(1, inner), overlay(2, inner), inner, segment=1100, count=20, tail=9)
+    place = 23 if inner == 4 else 20
+    ethertype = b"\x08\x00" if inner == 4 else b"\x86\xdd"
+    frames = sniffer.frames(where=lambda frame: frame[12:14] == ethertype)
+    largest = {kind: max(len(frame) for frame in frames if frame[place] == kind) for kind in (TCP, UDP)}
+    if offload == "auto":
+        assert largest[TCP] > 30_000 and largest[UDP] > 20_000, largest
+    else:
+        assert max(largest.values()) <= 14 + 1450, largest
+
+
 # Where offloads cannot be had
 
 
