@@ -12,6 +12,7 @@ from agent import Agent, AgentStation
 from frames import TCP, UDP, Outer, checksum, is_vxlan
 from kernel import KernelStation
 from lab import overlay, wait_for
+from test_ports import system_port
 from test_superframes import INET, bulk, inners, udp_segments
 from traffic import Sniffer, ping, tcp_bulk, wait_reachable
 
@@ -161,6 +162,39 @@ def test_a_guest_receives_superframes_if_offloads_are_used_and_only_then(lab, in
         assert largest[TCP] > 30_000 and largest[UDP] > 20_000, largest
     else:
         assert max(largest.values()) <= 14 + 1450, largest
+
+
+@inners
+@pytest.mark.parametrize("options", ("", "udp6zerocsumtx udp6zerocsumrx"), ids=("checksums", "no-checksums"))
+def test_udp_superframes_of_a_kernel_peer_over_ipv6_are_heard_whole(lab, inner, options):
+    agent = AgentStation(lab, 1).join([2], family=6)
+    kernel = KernelStation(lab, 2).join([1], family=6, options=options)
+    wait_reachable(agent.guest, overlay(2, 4))
+    for segment, count, tail in ((1200, 12, 77), (1000, 40, 0), (1, 40, 0)):
+        udp_segments(kernel.guest, agent.guest, overlay(2, inner), overlay(1, inner), inner,
+                     segment=segment, count=count, tail=tail)
+    agent.agent.assert_conserved()
+
+
+@pytest.mark.parametrize("peer", (AgentStation, KernelStation), ids=lambda station: station.kind)
+def test_superframes_pass_a_system_port_both_ways(lab, peer):
+    """A guest on an interface that was there before, taken by packet socket."""
+    agent = Agent(lab.host(1)).start()
+    agent.bridge("br0", vni=100)
+    agent.tunnel(2)
+    guest = system_port(lab, agent, 1)
+    other = peer(lab, 2).join([1])
+    wait_reachable(guest, overlay(2, 4))
+    for inner in (4, 6):
+        here, there = overlay(1, inner), overlay(2, inner)
+        tcp_bulk(guest, other.guest, here, there, family=inner)
+        tcp_bulk(other.guest, guest, there, here, family=inner)
+        for segment, count, tail in ((1200, 12, 77), (1000, 40, 0), (1, 40, 0)):
+            shape = {"segment": segment, "count": count, "tail": tail}
+            udp_segments(guest, other.guest, here, there, inner, **shape)
+            udp_segments(other.guest, guest, there, here, inner, **shape)
+    agent.assert_conserved()
+    assert not {"bad_offload", "port_error", "underlay_error"} & agent.all_drops().keys()
 
 
 # Where offloads cannot be had
