@@ -23,7 +23,7 @@ struct AgentCommand: AsyncParsableCommand {
     @Option(help: "Path of the state database.") var state: String?
     @Option(help: "auto or socket.") var underlayDriver: String?
     @Option(help: "The kernel's segmentation and receive offloads: auto or off.") var offload: String?
-    @Option(help: "Microseconds a worker goes on looking for packets before it sleeps, 0 to 1000.")
+    @Option(help: "Microseconds a worker looks on for packets before it sleeps, 0 to 1000.")
     var spinMicroseconds: Int?
     @Option(help: "Configuration file, JSON.") var config: String?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: String?
