@@ -11,10 +11,11 @@ final class OwnedTable {
     let table: ForwardingTable
     private let memory: UnsafeMutableRawPointer
 
-    init(capacity: Int, ageing: Int = 300, seed: UInt64 = 0x5eed) {
+    init(capacity: Int, ageing: Int = 300, seed: UInt64 = 0x5eed, isShared: Bool = false) {
         // calloc's large blocks are fresh mappings: the member array costs nothing until touched.
         memory = calloc(1, ForwardingTable.byteCount(capacity: capacity))!
-        table = ForwardingTable(zeroed: memory, capacity: capacity, ageingSeconds: ageing, seed: seed)
+        table = ForwardingTable(
+            zeroed: memory, capacity: capacity, ageingSeconds: ageing, seed: seed, isShared: isShared)
     }
 
     deinit { free(memory) }
