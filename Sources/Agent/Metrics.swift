@@ -107,8 +107,8 @@ extension AgentCore {
 
     func addMetrics(to page: inout MetricsPage) {
         page.family(
-            "viaduct_datapath_breaths_total", .counter, "Times the forwarding thread looked for work.")
-        page.sample([], worker.breaths)
+            "viaduct_datapath_breaths_total", .counter, "Times the forwarding threads looked for work.")
+        page.sample([], workers.breaths)
         let ports = portRows()
         let tunnels = tunnelRows()
         addTraffic("viaduct_port", "port", capped(ports, "port"), &page)
@@ -130,8 +130,8 @@ extension AgentCore {
         page.sample([], UInt64(host.degradedCount))
         page.family("viaduct_store_commit_duration_seconds", .histogram, "Making a change durable.")
         page.histogram([], storeDurations.snapshot)
-        page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding thread.")
-        page.sample([], worker.cpuSeconds)
+        page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding threads.")
+        page.sample([], workers.cpuSeconds)
     }
 
     private func portRows() -> [Row] {
@@ -201,7 +201,7 @@ extension AgentCore {
         for (key, listener) in listeners {
             page.sample(
                 [("listener", key.name)],
-                listener.counters.value(.rxPackets))
+                listener.counters.snapshot[.rxPackets])
         }
         page.family(
             "viaduct_listener_socket_dropped_packets_total", .counter,
@@ -216,7 +216,7 @@ extension AgentCore {
     private func addTables(_ page: inout MetricsPage) {
         let tables = host.bridges.sorted { $0.key < $1.key }.map { ("\($0.key)", $0.value.table) }
         let handles = tables.map(\.1)
-        let statistics = worker.perform { handles.map(\.statistics) }
+        let statistics = workers.perform { handles.map(\.statistics) }
         let rows = zip(tables.map(\.0), statistics)
         page.family("viaduct_fdb_entries", .gauge, "Entries of the MAC table.")
         for (name, it) in rows {

@@ -31,13 +31,13 @@ final class Rig {
     var ownAddresses: [PackedAddress] = []
     var dropsReservedBits = true
     private var tables: [OwnedTable] = []
-    private var rows: [Counters] = []
+    private var rows: [CounterRows] = []
 
     deinit { for row in rows { row.deallocate() } }
 
     private func row() -> Counters {
         rows.append(.allocate())
-        return rows[rows.count - 1]
+        return rows[rows.count - 1].row(0)
     }
 
     func bridge(capacity: Int = 64, ageing: Int = 300, forwardsReserved: Bool = false) -> UInt32 {

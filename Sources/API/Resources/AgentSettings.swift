@@ -45,6 +45,7 @@ public struct AgentSettings: Record {
     public var underlayDriver = UnderlayDriver.auto
     public var offload = OffloadMode.auto
     public var spinMicroseconds = 0
+    public var workers = 1
     public var logLevel = LogLevel.info
     public var logFormat = LogFormat.text
     public var sourcePorts = PortRange.dynamic
@@ -75,6 +76,12 @@ public struct AgentSettings: Record {
             "spin_microseconds", \.spinMicroseconds, as: .integer(0...1000),
             doc: "How long a worker goes on looking for packets before it sleeps, when they come that close.",
             example: 0)
+        Field(
+            "workers", \.workers, as: .integer(1...16),
+            doc:
+                "Forwarding threads. More than one helps hosts with more than a few cores and flows; one is best "
+                + "on two cores.",
+            example: 1)
         Field("log_level", \.logLevel, doc: "Least severe message that is logged.", example: "info")
         Field(
             "log_format", \.logFormat, doc: "text for people, json for one object a line.",
