@@ -15,6 +15,7 @@ from pathlib import Path
 from lab import OVERHEAD, WIRE_MTU, overlay_cidrs, underlay, wait_for
 
 BINARY = os.environ.get("VIADUCT", "/work/main/.build/release/viaduct")
+WORKERS = os.environ.get("WORKERS")  # forwarding threads of every agent that is not told how many
 LISTEN = ("127.0.0.1", 8640)
 COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped", "rx_forwarded",
             "rx_copies", "icmp_generated")
@@ -64,7 +65,8 @@ class Agent:
         env["SWIFT_BACKTRACE"] = "enable=no"
         self.process = self.host.spawn(
             BINARY, "agent", "--listen", "{}:{}".format(*self.listen), "--socket", self.unix, "--state", self.state,
-            "--underlay-driver", "auto", "--log-level", "debug", *self.extra, log=f"{self.name}.log", env=env)
+            "--underlay-driver", "auto", "--log-level", "debug", *(("--workers", WORKERS) if WORKERS else ()),
+            *self.extra, log=f"{self.name}.log", env=env)
         return self
 
     def start(self):
@@ -234,11 +236,11 @@ class AgentStation:
 
     kind = "agent"
 
-    def __init__(self, lab, index, *, guest=None, offloads=True):
+    def __init__(self, lab, index, *, guest=None, offloads=True, extra=()):
         self.lab, self.index = lab, index
         self.host = lab.host(index, offloads=offloads)
         self.guest = guest or lab.guest(index)
-        self.agent = Agent(self.host).start()
+        self.agent = Agent(self.host, extra=extra).start()
 
     def join(self, remotes, *, family=4, vni=100, dst_port=4789, **options):
         self.agent.bridge("br0", vni=vni)
