@@ -52,12 +52,19 @@ unit: packages tools
 hotpath: build
 	python3 Tests/Tidy/check_hot_path.py
 
+# Everything with the kernel's offloads in use; what concerns the packet path once more without any.
+PACKET_PATH := agent_agent bursts connectivity ecn kernel_peer mtu offload ovs_peer superframes
 topology: build tools
 	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 -m pytest -q
+	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) VIADUCT_OFFLOAD=off $(WITH_TOOLS) \
+		python3 -m pytest -q $(PACKET_PATH:%=test_%.py)
 
-bench: build tools
-	VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 Tests/Bench/bench.py
-	VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 Tests/Bench/api.py
+# Options by BENCH=…, API=… and MICRO=…: see --help of bench.py, api.py and micro.py.
+bench: build
+	swift build -c release --product viaduct-micro --static-swift-stdlib
+	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/bench.py $(BENCH)
+	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/api.py $(API)
+	python3 Tests/Bench/micro.py $(MICRO)
 
 openapi: packages
 	swift build --product viaduct

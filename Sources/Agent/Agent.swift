@@ -45,6 +45,7 @@ public struct Agent: Service {
         var workerSettings = WorkerSettings()
         workerSettings.offload = settings.offload == .auto ? OffloadProbe.run() : .off
         workerSettings.spinMicroseconds = settings.spinMicroseconds
+        workerSettings.flowCapacity = settings.flowLimit
         let offload = workerSettings.offload
         let workers = try WorkerSet(
             count: settings.workers,

@@ -5,6 +5,7 @@ internal import API
 internal import HTTP
 internal import JSON
 internal import Logging
+internal import Wire
 
 /// Serves one operation.
 typealias Handler = @Sendable (Call, AgentAPI) async throws(Problem) -> HTTPResponse
@@ -24,6 +25,7 @@ struct AgentAPI: Sendable {
         MACRoutes.self,
         BatchRoutes.self,
         EventRoutes.self,
+        DatapathRoutes.self,
         ServiceRoutes.self,
     ]
 
@@ -37,8 +39,12 @@ struct AgentAPI: Sendable {
     let requests = RequestCounts(routes: Set(Operations.all.map(\.path)).union(["none"]))
     private let memory = FreeMemory()
     private let log: Logger
-    private let handlers: [OperationID: Handler]
-    private let router: Router<OperationID>
+    private let router: Router<Route>
+
+    private struct Route {
+        let operation: API.Operation
+        let handler: Handler
+    }
 
     init(core: AgentCore, health: HealthChecks, version: Version, log: Logger) {
         self.core = core
@@ -46,12 +52,15 @@ struct AgentAPI: Sendable {
         self.version = version
         events = core.events
         self.log = log
-        handlers = AgentAPI.routes.reduce(into: [:]) { all, routes in
+        let handlers = AgentAPI.routes.reduce(into: [OperationID: Handler]()) { all, routes in
             all.merge(routes.handlers) { first, _ in first }
         }
-        let served = handlers
         router = Router(
-            Operations.all.filter { served[$0.id] != nil }.map { ($0.method.rawValue, $0.path, $0.id) })
+            Operations.all.compactMap { operation in
+                handlers[operation.id].map {
+                    (operation.method.rawValue, operation.path, Route(operation: operation, handler: $0))
+                }
+            })
     }
 
     func handle(_ request: HTTPRequest) async -> HTTPResponse {
@@ -86,6 +95,7 @@ struct AgentAPI: Sendable {
     private func dispatch(_ request: HTTPRequest, _ template: inout String) async throws(Problem)
         -> HTTPResponse
     {
+        try AgentAPI.checkHost(request)
         switch router.match(method: request.method, path: request.path) {
         case .notFound:
             throw Problem(.notFound, "there is nothing at \(request.rawPath)")
@@ -93,18 +103,27 @@ struct AgentAPI: Sendable {
             throw Problem(
                 .methodNotAllowed,
                 "\(request.rawPath): wanted \(allow.joined(separator: ", ")), found \(request.method)")
-        case .found(let id, let parameters, let found):
+        case .found(let route, let parameters, let found):
             template = found
-            guard let handler = handlers[id], let operation = Operations[id] else {
-                throw Problem(.internal, "operation \(id.rawValue) has no handler")
-            }
-            let call = Call(request: request, operation: operation, parameters: parameters)
-            if !health.isServing, operation.path.hasPrefix("/v1/") {
+            let call = Call(request: request, operation: route.operation, parameters: parameters)
+            if !health.isServing, route.operation.path.hasPrefix("/v1/") {
                 throw Problem(.unavailable, "the stored state is being restored; try again")
             }
             try call.checkQuery()
             try call.checkAccept()
-            return try await handler(call, self)
+            return try await route.handler(call, self)
+        }
+    }
+
+    /// A page may have its own site's name point to 127.0.0.1 (DNS rebinding) and then ask as if from here: such
+    /// a request carries that name. Nobody has a name for a Unix socket.
+    private static func checkHost(_ request: HTTPRequest) throws(Problem) {
+        guard request.remote != "unix", let sent = request.header("Host") else { return }
+        let isBracketed = sent.hasPrefix("[")
+        let name = String(sent.dropFirst(isBracketed ? 1 : 0).prefix { $0 != (isBracketed ? "]" : ":") })
+        guard name.lowercased() == "localhost" || IPAddress(name) != nil else {
+            let found = sent.prefix(64).debugDescription
+            throw Problem(.malformedRequest, "Host: wanted localhost or an IP address, found \(found)")
         }
     }
 

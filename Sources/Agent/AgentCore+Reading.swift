@@ -3,6 +3,7 @@
 
 internal import API
 internal import Datapath
+internal import JSON
 internal import LinuxIO
 internal import Wire
 
@@ -15,6 +16,24 @@ extension AgentCore {
             throw Problem(.notFound, "there is no bridge \(name)")
         }
         return (spec, running)
+    }
+
+    /// A resource of any kind as it is answered, and the tag of what was written of it.
+    func document(of id: ResourceID) throws(Problem) -> (JSONObject, EntityTag) {
+        switch id {
+        case .bridge(let name):
+            let document = try document(bridge: name)
+            return (document.json, EntityTag(document.spec.json))
+        case .port(let owner, let name):
+            let document = try document(port: name, of: owner)
+            return (document.json, EntityTag(document.spec.json))
+        case .tunnel(let owner, let name):
+            let document = try document(tunnel: name, of: owner)
+            return (document.json, EntityTag(document.spec.json))
+        case .mac(let owner, let mac):
+            let entry = try macEntry(mac, of: owner)
+            return (entry.json, EntityTag(StaticMAC(port: entry.port).json))
+        }
     }
 
     func document(bridge name: Name) throws(Problem) -> Bridge.Document {
@@ -68,7 +87,7 @@ extension AgentCore {
         status.vni = spec.vni(of: tunnel)
         status.localIP = running.route.source
         status.pathMTU = running.route.pathMTU
-        status.mtu = running.innerMTU(tunnel)
+        status.mtu = running.innerMTU
         status.error = running.error
         status.since = since(.tunnel(owner, name))
         status.state = status.error == nil ? .ok : .degraded

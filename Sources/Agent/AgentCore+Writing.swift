@@ -80,7 +80,7 @@ extension AgentCore {
         }
         if !dryRun {
             report(changes)
-            noteConditions()
+            noteConditions(of: changes)
         }
         return WriteOutcome(changes: changes, areNew: areNew)
     }

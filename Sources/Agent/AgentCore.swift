@@ -21,6 +21,8 @@ actor AgentCore {
     private let store: Store
     let log: Logger
     let storeDurations = Histogram()
+    /// Steps of changes that stand.
+    private(set) var stepCounts: [Action.Sort: UInt64] = [:]
     let events: EventLog
     let workers: WorkerSet
     let host: Host
@@ -135,6 +137,7 @@ actor AgentCore {
         host.closeUnusedSockets(wanted)
         desired = wanted
         claims.carryOut(transfer)
+        for action in actions { stepCounts[action.sort, default: 0] += 1 }
         host.adopt(desired)
     }
 
@@ -186,11 +189,8 @@ actor AgentCore {
         } catch {
             log.warning("addresses unknown", metadata: ["error": "\(error)"])
         }
-        for (name, bridge) in host.bridges {
-            for (tunnelName, running) in bridge.tunnels {
-                guard let tunnel = desired.bridges[name]?.tunnels[tunnelName] else { continue }
-                changed = host.probe(running, tunnel) || changed
-            }
+        for bridge in host.bridges.values {
+            for running in bridge.tunnels.values { changed = host.probe(running) || changed }
         }
         changed = !host.loseWhatIsGone().isEmpty || changed
         changed = host.refreshSystemPorts() || changed

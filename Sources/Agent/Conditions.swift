@@ -23,25 +23,33 @@ struct Conditions {
     private var drops: [String: UInt64] = [:]
     private var storming: Set<String> = []
 
-    /// Notes errors as they are now; returns what changed, new resources left out.
+    /// Notes the errors of everything there is; returns what changed, new resources that are well left out.
     mutating func note(_ errors: [ResourceID: String?], at now: Int64) -> [EventDraft] {
         var drafts: [EventDraft] = []
-        for (id, error) in errors {
-            guard let before = states[id] else {
-                states[id] = State(error: error, sinceMilliseconds: now)
-                if error != nil { drafts += Conditions.draft(id, error) }
-                continue
-            }
-            guard before.error != error else { continue }
-            let isTurn = (before.error == nil) != (error == nil)
-            states[id] = State(error: error, sinceMilliseconds: isTurn ? now : before.sinceMilliseconds)
-            if isTurn { drafts += Conditions.draft(id, error) }
-        }
+        for (id, error) in errors { drafts += look(id, error, now) }
         if states.count > errors.count {
             states = states.filter { errors[$0.key] != nil }
             moves = moves.filter { errors[.bridge($0.key)] != nil }
         }
         return drafts.sorted { $0.resource < $1.resource }
+    }
+
+    /// The same for one of them.
+    mutating func look(_ id: ResourceID, _ error: String?, _ now: Int64) -> [EventDraft] {
+        guard let before = states[id] else {
+            states[id] = State(error: error, sinceMilliseconds: now)
+            return error == nil ? [] : Conditions.draft(id, error)
+        }
+        guard before.error != error else { return [] }
+        let isTurn = (before.error == nil) != (error == nil)
+        states[id] = State(error: error, sinceMilliseconds: isTurn ? now : before.sinceMilliseconds)
+        return isTurn ? Conditions.draft(id, error) : []
+    }
+
+    /// What comes back under the same name is another resource.
+    mutating func forget(_ id: ResourceID) {
+        states[id] = nil
+        if case .bridge(let name) = id { moves[name] = nil }
     }
 
     private static func draft(_ id: ResourceID, _ error: String?) -> [EventDraft] {
@@ -89,6 +97,24 @@ extension AgentCore {
         var drafts = conditions.note(errors, at: now)
         drafts += newMoves()
         drafts += conditions.noteDrops(dropTotals())
+        events.append(drafts, at: now)
+    }
+
+    /// Looks at what a change has touched; the rest waits for the next tick.
+    func noteConditions(of changes: [ResourceChange]) {
+        let now = RFC3339.wallMilliseconds
+        var drafts: [EventDraft] = []
+        for change in changes {
+            let bridge = host.bridges[change.id.bridge]
+            switch change.id {
+            case .mac: continue
+            case _ where change.to == nil: conditions.forget(change.id)
+            case .bridge: drafts += conditions.look(change.id, bridge?.local.error, now)
+            case .port(_, let name): drafts += conditions.look(change.id, bridge?.ports[name]?.error, now)
+            case .tunnel(_, let name):
+                drafts += conditions.look(change.id, bridge?.tunnels[name]?.error, now)
+            }
+        }
         events.append(drafts, at: now)
     }
 

@@ -28,6 +28,8 @@ final class Host {
     private(set) var ownAddresses: Set<IPAddress> = []
     /// Totals of what no longer exists, so that the host's sums never go back.
     private(set) var retired = CounterSnapshot.zero
+    /// Times the workers have been given programs.
+    private(set) var adoptionCount: UInt64 = 0
 
     /// Keeps made-up MAC addresses different from host to host and the same from start to start.
     let macSeed: UInt64
@@ -123,6 +125,7 @@ final class Host {
 
     /// Compiles the present state and waits until the workers run it; then lets go of what it replaced.
     func adopt(_ desired: DesiredState) {
+        adoptionCount += 1
         let programs = compile(desired)
         let steps = migration
         migration.removeAll()
@@ -141,32 +144,38 @@ final class Host {
     /// One program per worker: the first is compiled, the others are made from it.
     private func compile(_ desired: DesiredState) -> [Program] {
         let names = bridges.keys.sorted()
-        let count = bridges.values.flatMap(\.places).map { Int($0.number) + 1 }.max() ?? 0
-        var ports = Array(repeating: PortEntry(counters: absent.row(0), identity: 0), count: count)
+        var ports = Array(
+            repeating: PortEntry(counters: absent.row(0), identity: 0), count: Int(numbers.next))
         var tunnels: [TunnelEntry] = []
         var rules: [SenderTable.Rule] = []
+        tunnels.reserveCapacity(ports.count)
+        rules.reserveCapacity(ports.count)
         var entries: [BridgeEntry] = []
         let keys = listeners.keys.sorted()
         let positions = Dictionary(uniqueKeysWithValues: keys.enumerated().map { ($1, UInt32($0)) })
+        // Most tunnels share the listener of the one before.
+        var last: (key: RunningListener.Key, position: UInt32?)?
         for (position, name) in names.enumerated() {
             guard let bridge = bridges[name], let spec = desired.bridges[name] else { continue }
             var entry = BridgeEntry(table: bridge.table)
             entry.forwardsReserved = spec.spec.forwardBPDU
             entries.append(entry)
             for port in bridge.locals { ports[Int(port.place.number)] = portEntry(port, UInt32(position)) }
-            for (tunnelName, running) in bridge.tunnels {
-                guard let tunnel = spec.tunnels[tunnelName] else { continue }
+            for running in bridge.tunnels.values {
+                let tunnel = running.spec
                 let vni = spec.vni(of: tunnel)
                 var port = PortEntry(
                     counters: running.place.counters.row(0), identity: running.place.identity)
                 port.kind = .tunnel
                 port.bridge = UInt32(position)
                 port.member = running.place.member
-                port.mtu = UInt32(running.innerMTU(tunnel))
+                port.mtu = UInt32(running.innerMTU)
                 port.tunnel = UInt32(tunnels.count)
                 ports[Int(running.place.number)] = port
                 tunnels.append(tunnelEntry(tunnel, vni, running))
-                if running.route.refusal == nil, let listener = positions[RunningListener.Key(tunnel)] {
+                let key = RunningListener.Key(tunnel)
+                if last?.key != key { last = (key, positions[key]) }
+                if running.route.refusal == nil, let listener = last?.position {
                     rules.append(rule(tunnel, vni, listener, running))
                 }
             }
@@ -270,8 +279,8 @@ final class Host {
     }
 
     /// Asks the kernel for the way to a tunnel's remote; true when the answer differs from the last.
-    func probe(_ running: RunningTunnel, _ tunnel: Tunnel) -> Bool {
-        let before = running.route
+    func probe(_ running: RunningTunnel) -> Bool {
+        let (tunnel, before) = (running.spec, running.route)
         var now = RunningTunnel.Route()
         // The MTU stays where there is none to be had: a route that comes and goes must not resize the guests'
         // interfaces each time.

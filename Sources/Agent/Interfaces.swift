@@ -11,8 +11,13 @@ extension Host {
     func effectiveMTU(_ name: Name, _ spec: DesiredBridge) -> Int {
         if let mtu = spec.spec.mtu { return mtu }
         let tunnels = bridges[name]?.tunnels ?? [:]
-        let least =
-            tunnels.compactMap { key, running in spec.tunnels[key].map(running.innerMTU) }.min() ?? 1500
+        // One that is about to be deleted still runs.
+        let isLeaving = tunnels.count != spec.tunnels.count
+        var narrowest: Int?
+        for (key, running) in tunnels where !isLeaving || spec.tunnels[key] != nil {
+            narrowest = min(narrowest ?? .max, running.innerMTU)
+        }
+        let least = narrowest ?? 1500
         let addresses = spec.spec.addresses + spec.ports.values.flatMap(\.addresses)
         return addresses.allSatisfy(\.address.isIPv4) ? least : max(1280, least)
     }

@@ -176,13 +176,13 @@ extension Host {
         _ bridge: Name, _ name: Name, _ desired: DesiredState, _ change: inout ChangeLog
     ) throws(Problem) {
         guard let tunnel = desired.bridges[bridge]?.tunnels[name], let owner = bridges[bridge] else { return }
-        let running = RunningTunnel(newPlace(&owner.members))
+        let running = RunningTunnel(newPlace(&owner.members), tunnel)
         owner.tunnels[name] = running
         change.onRollback { [self] in
             owner.tunnels[name] = nil
             discard(running.place, of: owner)
         }
-        _ = probe(running, tunnel)
+        _ = probe(running)
         try openSockets(for: tunnel, &change)
         try refuseLoop(running)
     }
@@ -200,10 +200,10 @@ extension Host {
             let running = owner.tunnels[name]
         else { return }
         try openSockets(for: tunnel, &change)
-        let before = running.route
-        change.onRollback { running.route = before }
-        running.route = RunningTunnel.Route()
-        _ = probe(running, tunnel)
+        let before = (running.spec, running.route)
+        change.onRollback { (running.spec, running.route) = before }
+        (running.spec, running.route) = (tunnel, RunningTunnel.Route())
+        _ = probe(running)
         try refuseLoop(running)
         // What was learned through it may live elsewhere now.
         later(.flush(owner.table, member: running.place.member))
@@ -235,13 +235,22 @@ extension Host {
 
     /// Closes sockets no tunnel needs any more.
     func closeUnusedSockets(_ desired: DesiredState) {
-        let tunnels = desired.bridges.values.flatMap(\.tunnels.values)
-        let keys = Set(tunnels.map(RunningListener.Key.init))
+        var keys: Set<RunningListener.Key> = []
+        var kinds: Set<SenderKind> = []
+        // Most tunnels are like the one before: what was put in last need not be hashed again.
+        var (lastKey, lastKind): (RunningListener.Key?, SenderKind?)
+        for bridge in desired.bridges.values {
+            for tunnel in bridge.tunnels.values {
+                let (key, kind) = (RunningListener.Key(tunnel), SenderKind(tunnel))
+                if key != lastKey { keys.insert(key) }
+                if kind != lastKind { kinds.insert(kind) }
+                (lastKey, lastKind) = (key, kind)
+            }
+        }
         for (key, listener) in listeners where !keys.contains(key) {
             listeners[key] = nil
             bury(listener)
         }
-        let kinds = Set(tunnels.map(SenderKind.init))
         if let reduced = senders.keeping(kinds) {
             bury(senders)
             senders = reduced

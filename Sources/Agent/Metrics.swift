@@ -109,6 +109,11 @@ extension AgentCore {
         page.family(
             "viaduct_datapath_breaths_total", .counter, "Times the forwarding threads looked for work.")
         page.sample([], workers.breaths)
+        page.family(
+            "viaduct_datapath_batch_size", .histogram,
+            "Frames and datagrams a breath took in; a superframe or a train is one.")
+        let batches = workers.batchSizes
+        page.histogram([], BatchSizes.bounds.map(Double.init), batches.counts, sum: "\(batches.sum)")
         let ports = portRows()
         let tunnels = tunnelRows()
         addTraffic("viaduct_port", "port", capped(ports, "port"), &page)
@@ -117,6 +122,7 @@ extension AgentCore {
         addDrops(ports.map(\.counters) + tunnels.map(\.counters), &page)
         addListeners(&page)
         addTables(&page)
+        addFlows(&page)
     }
 
     private func addCapacity(_ page: inout MetricsPage) {
@@ -128,6 +134,13 @@ extension AgentCore {
         page.sample([], UInt64(desired.bridges.values.reduce(0) { $0 + $1.tunnels.count }))
         page.family("viaduct_degraded_resources", .gauge, "Resources that are not as they were written.")
         page.sample([], UInt64(host.degradedCount))
+        page.family(
+            "viaduct_programs_adopted_total", .counter,
+            "Programs the forwarding threads took over: one for each change, and for what the host does by itself."
+        )
+        page.sample([], host.adoptionCount)
+        page.family("viaduct_changes_total", .counter, "Steps carried out for requests, by sort.")
+        for sort in Action.Sort.allCases { page.sample([("step", sort.rawValue)], stepCounts[sort] ?? 0) }
         page.family("viaduct_store_commit_duration_seconds", .histogram, "Making a change durable.")
         page.histogram([], storeDurations.snapshot)
         page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding threads.")

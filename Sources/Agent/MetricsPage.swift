@@ -50,13 +50,20 @@ struct MetricsPage {
 
     /// The samples of a histogram, cumulative as the format wants them.
     mutating func histogram(_ labels: [(String, String)] = [], _ snapshot: Histogram.Snapshot) {
+        histogram(labels, Histogram.bounds, snapshot.counts, sum: "\(snapshot.sum)")
+    }
+
+    /// The same from its parts: `counts` has one more than `bounds`, for what exceeds them all.
+    mutating func histogram(
+        _ labels: [(String, String)], _ bounds: [Double], _ counts: [UInt64], sum: String
+    ) {
         var total: UInt64 = 0
-        for (index, count) in snapshot.counts.enumerated() {
+        for (index, count) in counts.enumerated() {
             total += count
-            let bound = index < Histogram.bounds.count ? "\(Histogram.bounds[index])" : "+Inf"
+            let bound = index < bounds.count ? "\(bounds[index])" : "+Inf"
             line("\(name)_bucket", labels + [("le", bound)], "\(total)")
         }
-        line("\(name)_sum", labels, "\(snapshot.sum)")
+        line("\(name)_sum", labels, sum)
         line("\(name)_count", labels, "\(total)")
     }
 

@@ -37,18 +37,35 @@ struct Page: Sendable {
     func collect<Item: Record>(
         _ keys: [String], _ make: (String) throws(Problem) -> Item?
     ) throws(Problem) -> List<Item> {
+        try collect(keys, key: { $0 }, make)
+    }
+
+    /// The same for elements in the order of their keys, of which few are asked for.
+    func collect<Element, Item: Record>(
+        _ elements: [Element], key: (Element) -> String, _ make: (Element) throws(Problem) -> Item?
+    ) throws(Problem) -> List<Item> {
         var items: [Item] = []
-        let start = after.map { after in keys.firstIndex { $0 > after } ?? keys.endIndex } ?? keys.startIndex
-        var last = ""
-        for key in keys[start...] {
-            guard let item = try make(key) else { continue }
-            if items.count == limit {
-                return List(items, nextPageToken: Page.encode(last, collection))
+        var last: Element?
+        for element in elements[start(elements, key)...] {
+            guard let item = try make(element) else { continue }
+            if items.count == limit, let last {
+                return List(items, nextPageToken: Page.encode(key(last), collection))
             }
             items.append(item)
-            last = key
+            last = element
         }
         return List(items)
+    }
+
+    /// The first element behind the page before.
+    private func start<Element>(_ elements: [Element], _ key: (Element) -> String) -> Int {
+        guard let after else { return elements.startIndex }
+        var (lower, upper) = (elements.startIndex, elements.endIndex)
+        while lower < upper {
+            let middle = (lower + upper) / 2
+            if key(elements[middle]) > after { upper = middle } else { lower = middle + 1 }
+        }
+        return lower
     }
 
     /// The key in hexadecimal behind a check on both.

@@ -49,6 +49,39 @@ enum Action: Equatable, Sendable {
 
     /// The bridge a step belongs to.
     var bridge: Name { resource.bridge }
+
+    /// What sort of step, for metrics.
+    enum Sort: String, CaseIterable {
+        case setAside = "set_aside"
+        case createBridge = "create_bridge"
+        case changeBridge = "change_bridge"
+        case createPort = "create_port"
+        case changePort = "change_port"
+        case createTunnel = "create_tunnel"
+        case changeTunnel = "change_tunnel"
+        case pinMAC = "pin_mac"
+        case unpinMAC = "unpin_mac"
+        case deleteTunnel = "delete_tunnel"
+        case deletePort = "delete_port"
+        case deleteBridge = "delete_bridge"
+    }
+
+    var sort: Sort {
+        switch self {
+        case .setAside: .setAside
+        case .createBridge: .createBridge
+        case .changeBridge: .changeBridge
+        case .createPort: .createPort
+        case .changePort: .changePort
+        case .createTunnel: .createTunnel
+        case .changeTunnel: .changeTunnel
+        case .pinMAC: .pinMAC
+        case .unpinMAC: .unpinMAC
+        case .deleteTunnel: .deleteTunnel
+        case .deletePort: .deletePort
+        case .deleteBridge: .deleteBridge
+        }
+    }
 }
 
 /// Empty exactly when both states are equal.

@@ -9,7 +9,8 @@ internal import Wire
 
 /// Hands out small numbers and takes them back.
 struct NumberPool {
-    private var next: UInt32
+    /// All numbers handed out so far are below.
+    private(set) var next: UInt32
     private var returned: [UInt32] = []
 
     init(first: UInt32) { next = first }
@@ -80,19 +81,31 @@ final class RunningTunnel {
     }
 
     let place: Place
-    var route = Route()
+    /// As it runs; the desired state has the same once the change stands. Kept here because programs are
+    /// compiled from all tunnels, and looking each up costs more than compiling it.
+    var spec: Tunnel {
+        didSet { innerMTU = RunningTunnel.innerMTU(spec, route) }
+    }
+    var route = Route() {
+        didSet { innerMTU = RunningTunnel.innerMTU(spec, route) }
+    }
+    /// What fits inside, bytes of layer 3.
+    private(set) var innerMTU: Int
     /// Why its sockets could not be opened.
     var socketError: String?
 
-    init(_ place: Place) { self.place = place }
+    init(_ place: Place, _ spec: Tunnel) {
+        self.place = place
+        self.spec = spec
+        innerMTU = RunningTunnel.innerMTU(spec, route)
+    }
 
     var error: String? { socketError ?? route.refusal ?? route.error }
 
     /// Outer Ethernet excluded, inner included: IP, UDP, VXLAN and the inner Ethernet header.
     static func overhead(_ remote: IPAddress) -> Int { remote.isIPv4 ? 20 + 8 + 8 + 14 : 40 + 8 + 8 + 14 }
 
-    /// What fits inside, bytes of layer 3.
-    func innerMTU(_ spec: Tunnel) -> Int {
+    private static func innerMTU(_ spec: Tunnel, _ route: Route) -> Int {
         max(68, (route.pathMTU ?? 1500) - RunningTunnel.overhead(spec.remoteIP))
     }
 }

@@ -89,13 +89,13 @@ public struct CounterRows: BitwiseCopyable, @unchecked Sendable {
     public let count: Int
 
     /// Bytes from one row to the next: whole cache lines of 64 bytes.
-    private static var stride: Int { (Counters.wordCount * MemoryLayout<UInt64>.stride + 63) & ~63 }
+    public static var rowByteCount: Int { (Counters.wordCount * MemoryLayout<UInt64>.stride + 63) & ~63 }
 
     /// `count` zeroed rows. Freed by `deallocate()` once no program refers to them.
     public static func allocate(count: Int = 1) -> CounterRows {
-        let base = UnsafeMutableRawPointer.allocate(byteCount: count * stride, alignment: 64)
+        let base = UnsafeMutableRawPointer.allocate(byteCount: count * rowByteCount, alignment: 64)
         for row in 0..<count {
-            let words = (base + row * stride).bindMemory(
+            let words = (base + row * rowByteCount).bindMemory(
                 to: Atomic<UInt64>.self, capacity: Counters.wordCount)
             for index in 0..<Counters.wordCount { (words + index).initialize(to: Atomic(0)) }
         }
@@ -109,7 +109,7 @@ public struct CounterRows: BitwiseCopyable, @unchecked Sendable {
     public func row(_ worker: Int) -> Counters {
         precondition(worker >= 0 && worker < count, "a row for each worker")
         return Counters(
-            words: (base + worker * CounterRows.stride).assumingMemoryBound(to: Atomic<UInt64>.self))
+            words: (base + worker * CounterRows.rowByteCount).assumingMemoryBound(to: Atomic<UInt64>.self))
     }
 
     /// The sum over all workers, read at about the same time.

@@ -30,6 +30,21 @@ public struct Datagram: BitwiseCopyable {
         self.source = source
         self.destination = destination
     }
+
+    /// Whether what looks like a train is one datagram around a UDP superframe. A kernel vxlan device on the
+    /// same machine hands it over whole, and the kernel calls the inner segments a train (Linux 6.18,
+    /// udp_cmsg_recv): then the inner packet is as long as all of it, where a train's first would end.
+    @inlinable
+    var isSuperframe: Bool {
+        @_noLocks get {
+            let count = byteCount &- VXLANView.byteCount
+            guard byteCount > segmentByteCount, count >= EthernetView.byteCount else { return false }
+            let frame = Superframe(base: base + VXLANView.byteCount, byteCount: count)
+            let shape = FrameShape(frame)
+            return shape.transport == .udp
+                && Int(shape.networkOffset) &+ shape.networkByteCount(UnsafeRawPointer(frame.base)) == count
+        }
+    }
 }
 
 /// A datagram's tunnel and frame, or why it has none.
@@ -79,13 +94,15 @@ public func admit(_ datagram: Datagram, listener: UInt32, _ view: ProgramView) -
 
 /// Gives a frame from a tunnel the metadata its sender's kernel never put on the wire.
 ///
-/// A kernel vxlan device on the same machine hands our UDP socket whole TCP superframes, and any TCP or UDP
-/// frame with its checksum still partial: the field holds the folded pseudo-header sum. A checksum that
-/// happens to equal that sum is told apart by verifying it. `mtu` is the tunnel's, bytes: superframes are cut
-/// to it.
+/// A kernel vxlan device on the same machine hands our UDP socket whole TCP and UDP superframes, and any TCP or
+/// UDP frame with its checksum still partial: the field holds the folded pseudo-header sum. A checksum that
+/// happens to equal that sum is told apart by verifying it. `mtu` is the tunnel's, bytes: TCP superframes are
+/// cut to it. UDP ones are cut to `segmentByteCount`, which the kernel says; 0 for any other frame.
 @_noLocks
 @inlinable
-public func recoverOffload(_ frame: inout Superframe, _ shape: FrameShape, mtu: Int) {
+public func recoverOffload(
+    _ frame: inout Superframe, _ shape: FrameShape, mtu: Int, segmentByteCount: Int = 0
+) {
     guard shape.transport == .tcp || shape.transport == .udp else { return }
     let base = UnsafeRawPointer(frame.base)
     let start = Int(shape.transportOffset)
@@ -101,6 +118,11 @@ public func recoverOffload(_ frame: inout Superframe, _ shape: FrameShape, mtu: 
     frame.offload.needsChecksum = true
     frame.offload.checksumStart = shape.transportOffset
     frame.offload.checksumOffset = UInt16(truncatingIfNeeded: offset)
+    if segmentByteCount > 0, shape.transport == .udp {
+        frame.offload.segmentation = .udp
+        frame.offload.segmentByteCount = UInt16(truncatingIfNeeded: segmentByteCount)
+        return
+    }
     let headers = Int(shape.payloadOffset) &- Int(shape.networkOffset)
     let size = frame.byteCount &- Int(shape.networkOffset)
     guard shape.transport == .tcp, size > mtu, mtu > headers else { return }

@@ -9,7 +9,7 @@ extension Engine {
     public mutating func receive<Output: EngineOutput & ~Copyable>(
         _ datagram: Datagram, listener: UInt32, nowMilliseconds: UInt64, to output: inout Output
     ) {
-        guard datagram.segmentByteCount > 0 else {
+        guard datagram.segmentByteCount > 0, !datagram.isSuperframe else {
             receive(datagram, stride: 0, listener, nowMilliseconds, &output)
             return
         }
@@ -20,13 +20,8 @@ extension Engine {
             one.base = datagram.base + offset
             one.byteCount = min(datagram.segmentByteCount, datagram.byteCount &- offset)
             offset &+= one.byteCount
-            if var open = run {
-                if open.accept(one.base, count: one.byteCount) {
-                    run = open
-                    continue
-                }
-                finish(open, listener, nowMilliseconds, &output)
-            }
+            if run?.accept(one.base, count: one.byteCount) ?? false { continue }
+            if let run { finish(run, listener, nowMilliseconds, &output) }
             run = receive(one, stride: datagram.segmentByteCount, listener, nowMilliseconds, &output)
         }
         if let run { finish(run, listener, nowMilliseconds, &output) }
@@ -58,7 +53,9 @@ extension Engine {
             port.counters.dropReceived(.congestionNotECN)
             return nil
         }
-        recoverOffload(&frame, shape, mtu: Engine.room(port, shape))
+        recoverOffload(
+            &frame, shape, mtu: Engine.room(port, shape),
+            segmentByteCount: stride == 0 ? datagram.segmentByteCount : 0)
         if stride > 0, !frame.offload.needsChecksum, !ECN.changes(datagram.typeOfService, trafficClass),
             let run = Run(
                 datagram.base, count: datagram.byteCount, shape, port: arrival.port, stride: stride, coalesces

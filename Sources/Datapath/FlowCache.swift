@@ -1,7 +1,7 @@
 // The flow cache of one worker: what was decided for frames like this one, with counters. Owned by the worker's
 // engine and used by its thread alone; the control plane reads it between breaths.
 //
-//   frame ─▶ key ─▶ exact: hash of the whole key ─▶ flow ──────▶ evidence stands? ─▶ its verdict
+//   frame ─▶ key ─▶ exact: one probe by its hash ─▶ flow ──────▶ evidence stands? ─▶ its verdict
 //                     │ not there                    ▲                │ no
 //                     ▼                              │                ▼
 //                   masked: one probe per mask ──────┘              decide (Decision.swift), keep
@@ -22,7 +22,7 @@ public import Wire
 
 /// Counts of one flow cache. Each lookup is one of the first four.
 public struct FlowStatistics: Equatable, Sendable {
-    /// Found by the whole key.
+    /// Found by the exact tier.
     public var exactHits: UInt64 = 0
     /// Found under a mask.
     public var maskedHits: UInt64 = 0

@@ -49,6 +49,8 @@ public final class Worker: Sendable {
     private let breathMilliseconds = Atomic<UInt64>(0)
     private let breathCount = Atomic<UInt64>(0)
     private let cpuNanoseconds = Atomic<UInt64>(0)
+    /// Frames and datagrams per breath.
+    public let batchSizes = BatchSizes()
     private let isStopping = Atomic<Bool>(false)
     private let hasEnded = DispatchSemaphore(value: 0)
 
@@ -142,6 +144,7 @@ public final class Worker: Sendable {
         var accounted: UInt64 = 0
         while true {
             let hasMail = loop.breathe()
+            if loop.takenCount > 0 { batchSizes.note(loop.takenCount) }
             breathMilliseconds.store(loop.nowMilliseconds, ordering: .relaxed)
             breathCount.store(breathCount.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
             if loop.nowMilliseconds &- accounted >= 1000 {

@@ -35,6 +35,8 @@ struct WorkerLoop: ~Copyable {
     private let frames: UnsafeMutablePointer<clx_raw_frame>
     private let datagrams: UnsafeMutablePointer<clx_datagram>
     private var lastSweep: UInt64 = 0
+    /// Frames and datagrams taken in by the last breath.
+    private(set) var takenCount = 0
 
     init(epoll: Int32, events: WorkerEvents, settings: WorkerSettings, flowMemory: ZeroedMemory) {
         patience = Patience(limitNanoseconds: UInt64(settings.spinMicroseconds) * 1000)
@@ -66,6 +68,7 @@ struct WorkerLoop: ~Copyable {
         let count = patience.wait(epoll, ready, 64, sleepMilliseconds: Int32(WorkerLoop.sleepMilliseconds))
         nowMilliseconds = clx_monotonic_ms()
         output.nowMilliseconds = nowMilliseconds
+        takenCount = 0
         var hasMail = false
         for index in 0..<Int(max(0, count)) {
             let token = ready[index].token
@@ -123,6 +126,7 @@ struct WorkerLoop: ~Copyable {
                 if errno != EAGAIN, errno != EINTR { trouble(number, port, errno) }
                 return
             }
+            takenCount += 1
             let frame = Superframe(
                 base: base, byteCount: max(0, count - MemoryLayout<clx_vnet_header>.size),
                 offload: Offload(header))
@@ -140,6 +144,7 @@ struct WorkerLoop: ~Copyable {
             if count != -EAGAIN, count != -EINTR { trouble(number, port, -count) }
             return
         }
+        takenCount += Int(count)
         for index in 0..<Int(count) {
             let raw = frames[index]
             guard raw.truncated == 0, let data = raw.data else {
@@ -159,6 +164,7 @@ struct WorkerLoop: ~Copyable {
             datagrams[index].capacity = UInt32(Superframe.maximumByteCount + 8)
         }
         let count = clx_udp_receive(listener.descriptor, datagrams, UInt32(WorkerLoop.batchCount))
+        takenCount += Int(max(0, count))
         // A pending ICMP error is reported once and means nothing to a listener.
         for index in 0..<Int(max(0, count)) {
             let raw = datagrams[index]

@@ -51,6 +51,11 @@ public final class WorkerSet: Sendable {
     /// Breaths of all so far.
     public var breaths: UInt64 { workers.reduce(0) { $0 + $1.breaths } }
 
+    /// Frames and datagrams per breath of any worker.
+    public var batchSizes: BatchSizes.Snapshot {
+        workers.reduce(BatchSizes.Snapshot()) { $0 + $1.batchSizes.snapshot }
+    }
+
     // MARK: Requests
 
     /// Runs `body` while no worker breathes, and waits for it.

@@ -81,7 +81,8 @@ struct AgentClient: Sendable {
 
     // MARK: - The agent
 
-    /// Events after the cursor or number `since`, or those of the next `waitSeconds`; nil asks for what comes from now on.
+    /// Events after the cursor or number `since`, or those of the next `waitSeconds`; nil asks for what comes
+    /// from now on.
     func events(since: String?, waitSeconds: Int) async throws(CommandError) -> JSONValue {
         let place = since.map { [("since", $0)] } ?? []
         return try await json(

@@ -14,8 +14,9 @@ struct AgentCommand: AsyncParsableCommand {
         abstract: "Run the agent of this host.",
         discussion: """
             Every option is also a field of the configuration file (listen, socket, state, underlay_driver, offload, \
-            spin_microseconds, workers, log_level, log_format, source_ports, strict_vxlan) and an environment \
-            variable: VIADUCT_ and the field in capitals. Flags win over the environment, the environment over the file.
+            spin_microseconds, workers, log_level, log_format, source_ports, strict_vxlan, flow_limit) and an \
+            environment variable: VIADUCT_ and the field in capitals. Flags win over the environment, the environment \
+            over the file.
             """)
 
     @Option(help: "IP address and TCP port of the API.") var listen: String?
@@ -31,6 +32,7 @@ struct AgentCommand: AsyncParsableCommand {
     @Option(help: "text or json.") var logFormat: String?
     @Option(help: "UDP source ports of tunnelled packets.") var sourcePorts: String?
     @Option(help: "Drop VXLAN packets with reserved bits set: true or false.") var strictVxlan: Bool?
+    @Option(help: "Cached decisions each forwarding thread keeps.") var flowLimit: Int?
 
     func run() async throws {
         let settings: AgentSettings
@@ -103,6 +105,7 @@ struct AgentCommand: AsyncParsableCommand {
             "log_format": logFormat.map(JSONValue.string),
             "source_ports": sourcePorts.map(JSONValue.string),
             "strict_vxlan": strictVxlan.map(JSONValue.bool),
+            "flow_limit": flowLimit.map { .integer(Int64($0)) },
         ]
         for field in AgentSettings.schema.fields {
             if let text = environment["VIADUCT_\(field.name.uppercased())"] {

@@ -23,6 +23,7 @@ struct Viaduct: AsyncParsableCommand {
                 name: "Look",
                 subcommands: [
                     ShowCommand.self, StatusCommand.self, TopCommand.self, EventsCommand.self,
+                    FlowsCommand.self, DatapathCommand.self,
                 ]),
             CommandGroup(
                 name: "Configure",

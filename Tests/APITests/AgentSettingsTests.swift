@@ -10,7 +10,7 @@ import Testing
         #"{"listen":"0.0.0.0:80","log_level":"trace","log_format":"json","underlay_driver":"socket"}"#,
         #"{"listen":"[::1]:8640","socket":"/run/viaduct/agent.sock","state":"/tmp/a b.db"}"#,
         #"{"listen":"127.0.0.1:0","source_ports":"1024-1087","strict_vxlan":false}"#,
-        #"{"source_ports":"65472-65535"}"#,
+        #"{"source_ports":"65472-65535","flow_limit":1000}"#,
     ]
 
     private static func text(_ field: String, _ value: String, _ wanted: String) -> Bad {
@@ -33,6 +33,7 @@ import Testing
         text("log_format", "xml", #"one of "text", "json""#),
         text("underlay_driver", "native", #"one of "auto", "socket""#),
         Bad(#"{"strict_vxlan":"yes"}"#, "/strict_vxlan", .wrongType, wanted: "true", found: #""yes""#),
+        Bad(#"{"flow_limit":999}"#, "/flow_limit", .outOfRange, wanted: "from 1000", found: "999"),
         Bad(#"{"Listen":"::1"}"#, "/Listen", .unknownField, wanted: "one of listen", found: #""Listen""#),
     ]
 

@@ -9,7 +9,8 @@ enum Everything {
     static let answers: [any Record.Type] = [
         Bridge.Document.self, Port.Document.self, Tunnel.Document.self, List<Bridge.Document>.self,
         List<MACEntry>.self, BridgeStatus.self, MACTableStatus.self, PortStatus.self, TunnelStatus.self,
-        MACEntry.self, Counters.self, Version.self, Problem.self, FieldError.self,
+        DatapathDocument.self, FlowDocument.self, List<FlowDocument>.self, MACEntry.self, Counters.self,
+        Version.self, Problem.self, FieldError.self,
     ]
 
     static let records: [any Record.Type] = resources + [AgentSettings.self] + answers

@@ -30,8 +30,9 @@ import Testing
             "GET \(macs)", "GET \(macs)/{mac}", "PUT \(macs)/{mac}", "DELETE \(macs)/{mac}", "DELETE \(macs)",
         ]
         wanted += [
-            "POST /v1/batch", "GET /v1/events", "GET /v1/listeners", "GET /v1/version", "GET /livez",
-            "GET /livez/{check}", "GET /readyz", "GET /readyz/{check}", "GET /healthz", "GET /metrics",
+            "POST /v1/batch", "GET /v1/events", "GET /v1/listeners", "GET /v1/datapath", "GET /v1/flows",
+            "DELETE /v1/flows", "GET /v1/version", "GET /livez", "GET /livez/{check}", "GET /readyz",
+            "GET /readyz/{check}", "GET /healthz", "GET /metrics",
         ]
         #expect(routes == wanted + ["GET /openapi.json"])
     }
@@ -65,7 +66,8 @@ import Testing
 
     @Test("every write of a resource can be tried with dry_run and made to depend on a tag")
     func writes() {
-        for operation in Operations.all where operation.method != .get && operation.id != .flushMACs {
+        let flushes = [OperationID.flushMACs, .flushFlows]
+        for operation in Operations.all where operation.method != .get && !flushes.contains(operation.id) {
             #expect(operation.query.contains(.dryRun), "\(operation.id)")
             #expect(operation.problems.contains(.preconditionFailed), "\(operation.id)")
         }

@@ -61,6 +61,25 @@ import Wire
         )
     }
 
+    @Test("a flow says its match and actions as members and as text")
+    func flow() {
+        var flow = FlowDocument()
+        flow.bridge = "br0"
+        flow.match.inPort = "web1"
+        flow.match.etherDestination = MACAddress(rawValue: 2)
+        flow.match.etherType = "0x86dd"
+        flow.match.fragment = .first
+        flow.packets = 3
+        flow.usedSeconds = 0.5
+        flow.actions = ["drop(hairpin)"]
+        let match = "in_port(web1),eth(dst=00:00:00:00:00:02),eth_type(0x86dd),ipv6(frag=first)"
+        #expect(
+            text(flow.json)
+                == #"{"bridge":"br0","match":{"in_port":"web1","eth_dst":"00:00:00:00:00:02","#
+                + #""eth_type":"0x86dd","ip_frag":"first"},"match_text":"\#(match)","packets":3,"bytes":0,"#
+                + #""used_seconds":0.5,"actions":["drop(hairpin)"],"actions_text":"drop(hairpin)"}"#)
+    }
+
     @Test("the version names the product, the API, the compiler, the kernel and the features")
     func version() {
         let version = Version(version: "0.1.0", swift: "6.3.1", kernel: "6.18.0", features: ["udp_gso"])

@@ -1,5 +1,6 @@
 // The metrics page of a live agent, as Prometheus' own tool reads it.
 
+import API
 import Foundation
 import Testing
 
@@ -144,5 +145,56 @@ extension OnTheHost {
                 #expect(await dropped() >= before)
             }
         }
+
+        /// Steps by sort, as the page has them; those that never happened left out.
+        private func steps(_ agent: TestAgent) async -> [String: Int] {
+            var steps: [String: Int] = [:]
+            for line in await agent.get("/metrics").text.split(separator: "\n")
+            where line.hasPrefix("viaduct_changes_total{step=") && !line.hasSuffix(" 0") {
+                let words = line.split(separator: "\"")
+                steps[String(words[1])] = Int(words[2].dropFirst(2))
+            }
+            return steps
+        }
+
+        @Test("a thousand tunnels in a batch are one program, and writing what is there is none")
+        func programs() async throws {
+            try await TestAgent.run { agent async throws in
+                let path = "/v1/bridges/\(agent.site.name("b"))"
+                await agent.put(path)
+                let operations = (0..<1000).map { number in
+                    putting(
+                        "\(path)/tunnels/t\(number)",
+                        #"{"remote_ip":"198.51.\#(100 + number / 200).\#(1 + number % 200)","dst_port":\#(udp(44))}"#
+                    )
+                }
+                let body = Array(#"{"operations":[\#(operations.joined(separator: ","))]}"#.utf8)
+                let writes = try Batch.parse(body).writes()
+                #expect(try await agent.core.programs { core in _ = try core.write(writes) } == 1)
+                #expect(await steps(agent) == ["create_bridge": 1, "create_tunnel": 1000])
+                let idle = try await agent.core.programs { core in
+                    _ = try core.write(writes)
+                    _ = try core.write([writes[7]])
+                    _ = try core.patch(writes[8].id, .object([:]), .none, dryRun: false)
+                    _ = try core.write([Write(id: writes[9].id, spec: nil)], dryRun: true)
+                }
+                #expect(idle == 0)
+                #expect(await agent.batch(operations).status == 200)
+                #expect(await agent.delete("\(path)/tunnels/t7").status == 204)
+                #expect(
+                    await steps(agent) == ["create_bridge": 1, "create_tunnel": 1000, "delete_tunnel": 1])
+                let page = await agent.get("/metrics").text
+                #expect(page.contains("viaduct_programs_adopted_total "))
+            }
+        }
+    }
+}
+
+extension AgentCore {
+    /// Programs adopted on account of some writes; what the host does by itself waits meanwhile.
+    fileprivate func programs(for writes: @Sendable (isolated AgentCore) throws -> Void) rethrows -> UInt64 {
+        let before = host.adoptionCount
+        try writes(self)
+        return host.adoptionCount - before
     }
 }

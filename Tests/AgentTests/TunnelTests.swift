@@ -212,6 +212,8 @@ extension OnTheHost {
                 let body = #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(20))}"#
                 let answer = await agent.put("\(bridge)/tunnels/t0", body)
                 #expect(answer.status == 409 && answer.detail.contains("in source_ports "))
+                let tried = await agent.dryRun("PUT", "\(bridge)/tunnels/t0", body)
+                #expect(tried.status == 409 && tried.detail == answer.detail)
                 #expect(try await agent.state() == before)
                 for squatter in squatters { squatter.leave() }
                 #expect(await agent.put("\(bridge)/tunnels/t0", body).status == 201)

@@ -38,8 +38,8 @@ class Exchange:
 
     def __call__(self, method, path, body=b""):
         """The status and the seconds it took."""
-        request = b"%s %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
-            method, path, len(body), body)
+        head = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: %d" % len(body)
+        request = b"%s %s HTTP/1.1\r\n%s\r\n\r\n%s" % (method, path, head, body)
         start = time.monotonic()
         self.socket.sendall(request)
         answer = b""

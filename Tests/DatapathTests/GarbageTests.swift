@@ -56,6 +56,30 @@ struct GarbageTests {
             checksumOffset: generator.chance(10) ? number : generator.chance(50) ? 6 : 16)
     }
 
+    private func encapsulated(_ frame: [UInt8], _ generator: inout SeededGenerator) -> [UInt8] {
+        var header = vxlan([])
+        if generator.chance(10) {
+            header[generator.below(8)] = UInt8(truncatingIfNeeded: generator.next())
+        }
+        return header + frame
+    }
+
+    /// A frame and copies of it, some of them damaged, the last one perhaps cut.
+    private func damagedTrain(_ generator: inout SeededGenerator) -> [UInt8] {
+        let seed = Self.seeds[generator.below(Self.seeds.count)]
+        let damage = [0, 3, 30][generator.below(3)]
+        var train: [UInt8] = []
+        for _ in 0..<1 + generator.below(8) {
+            var frame = seed
+            while generator.chance(damage) {
+                frame[generator.below(frame.count)] = UInt8(truncatingIfNeeded: generator.next())
+            }
+            train += encapsulated(frame, &generator)
+        }
+        if generator.chance(40) { train.removeLast(generator.below(seed.count)) }
+        return train
+    }
+
     /// Ports with tight MTUs, so that every way on is taken.
     private func makeRig() -> Rig {
         let rig = Rig()
@@ -92,11 +116,7 @@ struct GarbageTests {
                     engine.forward(
                         frame, ingress: UInt32(generator.below(2)), nowMilliseconds: count * 50, to: &twin)
                 } else {
-                    var header = vxlan([])
-                    if generator.chance(10) {
-                        header[generator.below(8)] = UInt8(truncatingIfNeeded: generator.next())
-                    }
-                    bytes = header + bytes
+                    bytes = encapsulated(bytes, &generator)
                     if generator.chance(5) { bytes.removeLast(generator.below(bytes.count + 1)) }
                     let datagram = Datagram(
                         base: memory.place(bytes), byteCount: bytes.count, isTruncated: generator.chance(1),
@@ -122,6 +142,46 @@ struct GarbageTests {
             #expect(sum.transmitDrops(reason) > 0, "\(reason)")
         }
         #expect(sum[.icmpGenerated] > 0 && sum[.txPackets] > 1000)
+    }
+
+    @Test("fifty thousand damaged trains are all accounted for, datagram by datagram")
+    func trains() {
+        var generator = SeededGenerator(seed: 0xdecaf)
+        let rig = makeRig()
+        var engine = Engine(rig.program)
+        var twin = Twin()
+        let memory = GuardedMemory(capacity: 8192)
+        defer { withExtendedLifetime(memory) {} }
+        let start = ContinuousClock.now
+        var offered = 0
+        var merged = 0
+        for round in 0..<50_000 {
+            if round % 100 == 0, ContinuousClock.now - start > .seconds(5) { break }
+            let bytes = damagedTrain(&generator)
+            // Mostly where the frames really begin; sometimes anywhere.
+            let count = 1 + generator.below(8)
+            let segment =
+                generator.chance(80) ? max(1, bytes.count / count) : 1 + generator.below(bytes.count + 20)
+            let datagram = Datagram(
+                base: memory.place(bytes), byteCount: bytes.count, segmentByteCount: segment,
+                isTruncated: generator.chance(1),
+                typeOfService: UInt8(generator.chance(80) ? 0 : generator.below(4)),
+                source: packed(generator.chance(90) ? "192.0.2.1" : "203.0.113.9"))
+            let before = rig.listenerCounters(0)[.rxPackets]
+            engine.receive(datagram, listener: 0, nowMilliseconds: UInt64(round) * 50, to: &twin)
+            let taken = Int(rig.listenerCounters(0)[.rxPackets] - before)
+            #expect(taken == 1 || taken == (bytes.count + segment - 1) / segment)
+            offered += taken
+            merged += twin.take().count { $0.frameCount > 1 }
+        }
+        let sum = rig.total(0)
+        let listener = rig.listenerCounters(0)
+        #expect(listener[.rxPackets] == UInt64(offered))
+        #expect(listener[.rxPackets] == listener[.rxForwarded] + listener.receiveDropTotal)
+        #expect(sum[.rxPackets] == listener[.rxForwarded])
+        #expect(sum[.rxPackets] == sum[.rxForwarded] + sum.receiveDropTotal)
+        #expect(sum[.rxCopies] + sum[.icmpGenerated] == sum[.txPackets] + sum.transmitDropTotal)
+        #expect(merged > 100, "\(merged) of \(offered)")
     }
 
     @Test("a shape never points outside its frame")

@@ -109,6 +109,8 @@ struct Sent: Equatable {
     /// Without the VXLAN header.
     var frame: [UInt8]
     var offload = Offload.none
+    /// Frames that came and were put together, 1 for what was not.
+    var frameCount = 1
     /// The eight bytes in front, for a tunnel.
     var vxlan: [UInt8] = []
     var envelope: Envelope?
@@ -131,9 +133,12 @@ struct Twin: EngineOutput, ~Copyable {
     }
 
     mutating func write(_ frame: Superframe, to port: PortEntry) {
-        guard admits(port) else { return }
-        sent.append(Sent(port: UInt32(port.identity), frame: frame.bytes, offload: frame.offload))
-        port.counters.transmitted(byteCount: frame.byteCount)
+        guard admits(port, frame.frameCount) else { return }
+        sent.append(
+            Sent(
+                port: UInt32(port.identity), frame: frame.bytes, offload: frame.offload,
+                frameCount: frame.frameCount))
+        port.counters.transmitted(frame.frameCount, byteCount: frame.accountedByteCount)
     }
 
     mutating func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer {
@@ -154,8 +159,8 @@ struct Twin: EngineOutput, ~Copyable {
         port.counters.transmitted(byteCount: header.count + payload.count - vxlan)
     }
 
-    private func admits(_ port: PortEntry) -> Bool {
-        if closed.contains(UInt32(port.identity)) { port.counters.dropTransmit(.portDown) }
+    private func admits(_ port: PortEntry, _ count: Int = 1) -> Bool {
+        if closed.contains(UInt32(port.identity)) { port.counters.dropTransmit(.portDown, count) }
         return !closed.contains(UInt32(port.identity))
     }
 }
@@ -174,7 +179,9 @@ extension FlowCache {
 
 extension Engine {
     /// An engine with a flow cache of its own.
-    init(_ program: Program = .empty) { self.init(program, flows: .make()) }
+    init(_ program: Program = .empty, coalescing: Coalescing = .all) {
+        self.init(program, flows: .make(), coalescing: coalescing)
+    }
 
     /// Forwards `bytes` from guarded memory and returns what left.
     mutating func forward(
@@ -201,6 +208,24 @@ extension Engine {
                 typeOfService: typeOfService, source: packed(source),
                 destination: destination.map { packed($0) } ?? .none)
             receive(datagram, listener: listener, nowMilliseconds: milliseconds, to: &twin)
+        }
+        return twin.take()
+    }
+
+    /// Takes in datagrams as one train, in guarded memory: all of one size, the last may be shorter.
+    mutating func receive(
+        train datagrams: [[UInt8]], from source: String, typeOfService: UInt8 = 0, isTruncated: Bool = false,
+        at milliseconds: UInt64 = 5_000, closed: Set<UInt32> = []
+    ) -> [Sent] {
+        let size = datagrams[0].count
+        precondition(datagrams.dropLast().allSatisfy { $0.count == size })
+        var twin = Twin()
+        twin.closed = closed
+        withFrame(Array(datagrams.joined())) {
+            let datagram = Datagram(
+                base: $0.base, byteCount: $0.byteCount, segmentByteCount: size, isTruncated: isTruncated,
+                typeOfService: typeOfService, source: packed(source))
+            receive(datagram, listener: 0, nowMilliseconds: milliseconds, to: &twin)
         }
         return twin.take()
     }

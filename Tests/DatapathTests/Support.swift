@@ -89,7 +89,18 @@ func withFrame<Result>(
 func shape(_ bytes: [UInt8]) -> FrameShape { withFrame(bytes) { FrameShape($0) } }
 
 extension Superframe {
-    var bytes: [UInt8] { [UInt8](UnsafeRawBufferPointer(start: base, count: byteCount)) }
+    /// All of it in one piece, a train's payload gathered.
+    var bytes: [UInt8] {
+        guard isTrain else { return [UInt8](UnsafeRawBufferPointer(start: base, count: byteCount)) }
+        var result = [UInt8](UnsafeRawBufferPointer(start: base, count: train.headerByteCount))
+        var payload = train.payload
+        while result.count < byteCount {
+            let count = min(Int(offload.segmentByteCount), byteCount - result.count)
+            result += UnsafeRawBufferPointer(start: payload, count: count)
+            payload += train.strideByteCount
+        }
+        return result
+    }
 }
 
 /// Splitmix64: small, seeded, the same everywhere.

@@ -53,6 +53,9 @@ struct TestFrame {
     var sourcePort: UInt16 = 40_000
     var destinationPort: UInt16 = 443
     var sequence: UInt32 = 0xffff_f000
+    var acknowledgement: UInt32 = 0x0102_0304
+    var window: UInt16 = 512
+    var urgentPointer: UInt16 = 0
     var flags = TCPFlags.ack
     var tcpOptions: [UInt8] = []
     var payload: [UInt8] = []
@@ -114,9 +117,10 @@ struct TestFrame {
             body = emitted(20) {
                 TCPHeader(
                     sourcePort: sourcePort, destinationPort: destinationPort, sequence: sequence,
-                    acknowledgement: 0x0102_0304, flags: flags, window: 512
+                    acknowledgement: acknowledgement, flags: flags, window: window
                 ).emit(to: $0)
             }
+            body.replaceSubrange(18..<20, with: bigEndian(urgentPointer))
             body[12] = UInt8(5 + tcpOptions.count / 4) << 4
             body += tcpOptions
         case .udp:

@@ -15,6 +15,7 @@ from pathlib import Path
 from lab import OVERHEAD, WIRE_MTU, overlay_cidrs, underlay, wait_for
 
 BINARY = os.environ.get("VIADUCT", "/work/main/.build/release/viaduct")
+OFFLOAD = os.environ.get("VIADUCT_OFFLOAD", "auto")  # what every agent is told, unless a test says otherwise
 WORKERS = os.environ.get("WORKERS")  # forwarding threads of every agent that is not told how many
 LISTEN = ("127.0.0.1", 8640)
 COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped", "rx_forwarded",
@@ -49,8 +50,9 @@ class _Connection(http.client.HTTPConnection):
 class Agent:
     """One viaduct process in a host's namespace, with its state file, and a client for it."""
 
-    def __init__(self, host, *, name=None, listen=LISTEN, extra=()):
+    def __init__(self, host, *, name=None, listen=LISTEN, extra=(), wrapper=(), offload=OFFLOAD):
         self.host, self.lab, self.listen, self.extra = host, host.lab, listen, extra
+        self.wrapper, self.offload = wrapper, offload
         self.name = name or f"agent-{host.short}"
         self.state = self.lab.path / f"{self.name}.db"
         self.unix = self.lab.path / f"{self.name}.sock"
@@ -64,8 +66,9 @@ class Agent:
         env = {k: v for k, v in os.environ.items() if not k.startswith("VIADUCT")}
         env["SWIFT_BACKTRACE"] = "enable=no"
         self.process = self.host.spawn(
-            BINARY, "agent", "--listen", "{}:{}".format(*self.listen), "--socket", self.unix, "--state", self.state,
-            "--underlay-driver", "auto", "--log-level", "debug", *(("--workers", WORKERS) if WORKERS else ()),
+            *self.wrapper, BINARY, "agent", "--listen", "{}:{}".format(*self.listen), "--socket", self.unix,
+            "--state", self.state, "--underlay-driver", "auto", "--offload", self.offload, "--log-level", "debug",
+            *(("--workers", WORKERS) if WORKERS else ()),
             *self.extra, log=f"{self.name}.log", env=env)
         return self
 
@@ -236,11 +239,11 @@ class AgentStation:
 
     kind = "agent"
 
-    def __init__(self, lab, index, *, guest=None, offloads=True, extra=()):
+    def __init__(self, lab, index, *, guest=None, offloads=True, **process):
         self.lab, self.index = lab, index
         self.host = lab.host(index, offloads=offloads)
         self.guest = guest or lab.guest(index)
-        self.agent = Agent(self.host, extra=extra).start()
+        self.agent = Agent(self.host, **process).start()
 
     def join(self, remotes, *, family=4, vni=100, dst_port=4789, **options):
         self.agent.bridge("br0", vni=vni)

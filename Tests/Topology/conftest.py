@@ -25,7 +25,7 @@ kernel.py   a host that runs the kernel's vxlan device         pcap.py     captu
 ovs.py      a host that runs its own Open vSwitch              conftest.py the fixtures
 
 Nothing is skipped: a part that is missing is a failure. Nothing leaves the namespaces, and nothing outlives
-the fixture that made it. The binary under test is $VIADUCT.
+the fixture that made it. The binary under test is $VIADUCT; its agents run with --offload $VIADUCT_OFFLOAD (auto).
 """
 
 import os

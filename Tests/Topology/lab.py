@@ -188,8 +188,8 @@ class Lab:
     def namespace(self, short):
         """A new namespace: loopback up, no duplicate-address detection, addresses kept while a link is down."""
         space = Namespace(self, short)
+        self.namespaces[short] = space  # before it exists: whoever is interrupted here takes it down again
         subprocess.run(["ip", "netns", "add", space.name], check=True, timeout=20)
-        self.namespaces[short] = space
         for scope in ("all", "default"):
             space.sysctl(**{
                 f"ipv6__conf__{scope}__accept_dad": 0,

@@ -13,43 +13,31 @@ from lab import OVERHEAD, WIRE_MTU, overlay_cidrs, underlay, wait_for
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
-class OvsStation:
-    kind = "ovs"
+class OpenVSwitch:
+    """The two daemons of one host, with a bridge br-phy that holds eth0 and a bridge br-int."""
 
-    def __init__(self, lab, index, *, guest=None, offloads=False):
-        self.lab, self.index = lab, index
-        self.host = lab.host(index, addressed=False, offloads=False)
-        self.guest = guest or lab.guest(index)
-        self.directory = lab.path / f"ovs-{index}"
+    def __init__(self, host, directory, *, underlay_type="system"):
+        self.host, self.directory = host, directory
         self.directory.mkdir()
         self.env = dict(os.environ, **{
-            f"OVS_{name}": str(self.directory) for name in ("RUNDIR", "DBDIR", "LOGDIR", "SYSCONFDIR")})
-        self.socket = f"unix:{self.directory}/db.sock"
-        self._start()
-        self.host.ip(f"link add g{index} type veth peer name eth0 netns {self.guest.name} \n link set g{index} up")
-        self.guest.run("ethtool", "-K", "eth0", "tx", "off")
-        self.vsctl(f"""add-br br-phy -- set bridge br-phy datapath_type=netdev fail_mode=standalone
-            other_config:hwaddr="{self.host.mac('eth0')}" -- add-port br-phy eth0
-            -- add-br br-int -- set bridge br-int datapath_type=netdev fail_mode=standalone
-            -- add-port br-int g{index}""")
-        self.host.ip(f"""addr add {underlay(index, 4)}/24 dev br-phy
-                         addr add {underlay(index, 6)}/64 dev br-phy nodad
-                         link set br-phy up
-                         link set br-int up""")
-
-    def _start(self):
-        here = self.directory
-        self.host.run("ovsdb-tool", "create", here / "conf.db", _SCHEMA)
-        self._daemon("ovsdb-server", here / "conf.db", f"--remote=punix:{here}/db.sock")
-        wait_for((here / "db.sock").exists, what="ovsdb-server listens")
+            f"OVS_{name}": str(directory) for name in ("RUNDIR", "DBDIR", "LOGDIR", "SYSCONFDIR")})
+        self.socket = f"unix:{directory}/db.sock"
+        host.run("ovsdb-tool", "create", directory / "conf.db", _SCHEMA)
+        self._daemon("ovsdb-server", directory / "conf.db", f"--remote=punix:{directory}/db.sock")
+        wait_for((directory / "db.sock").exists, what="ovsdb-server listens")
         self.vsctl("--no-wait init")
-        self._daemon("ovs-vswitchd", self.socket)
+        self.process = self._daemon("ovs-vswitchd", self.socket)
+        self.vsctl(f"""add-br br-phy -- set bridge br-phy datapath_type=netdev fail_mode=standalone
+            other_config:hwaddr="{host.mac('eth0')}"
+            -- add-port br-phy eth0 -- set interface eth0 type={underlay_type}
+            -- add-br br-int -- set bridge br-int datapath_type=netdev fail_mode=standalone""")
+        host.ip("link set br-phy up \n link set br-int up")
 
     def _daemon(self, program, *arguments):
         here = self.directory
-        self.host.spawn(
+        return self.host.spawn(
             program, *arguments, f"--pidfile={here}/{program}.pid", f"--unixctl={here}/{program}.ctl", "--no-chdir",
-            log=f"{program}-{self.index}.log", env=self.env)
+            log=f"{program}-{here.name}.log", env=self.env)
 
     def vsctl(self, text):
         return self.host.run("env", f"OVS_RUNDIR={self.directory}", "ovs-vsctl", f"--db={self.socket}", "--timeout=10",
@@ -57,6 +45,23 @@ class OvsStation:
 
     def appctl(self, *arguments):
         return self.host.run("ovs-appctl", "-t", self.directory / "ovs-vswitchd.ctl", *arguments).stdout
+
+
+class OvsStation:
+    kind = "ovs"
+
+    def __init__(self, lab, index, *, guest=None, offloads=False):
+        self.lab, self.index = lab, index
+        self.host = lab.host(index, addressed=False, offloads=False)
+        self.guest = guest or lab.guest(index)
+        self.ovs = OpenVSwitch(self.host, lab.path / f"ovs-{index}")
+        self.vsctl, self.appctl = self.ovs.vsctl, self.ovs.appctl
+        self.host.ip(f"""link add g{index} type veth peer name eth0 netns {self.guest.name}
+                         link set g{index} up
+                         addr add {underlay(index, 4)}/24 dev br-phy
+                         addr add {underlay(index, 6)}/64 dev br-phy nodad""")
+        self.guest.run("ethtool", "-K", "eth0", "tx", "off")
+        self.vsctl(f"add-port br-int g{index}")
 
     def join(self, remotes, *, family=4, vni=100, dst_port=4789, key=None, options="options:csum=true"):
         """One protected vxlan port a remote (host numbers): protected ports do not forward to each other."""

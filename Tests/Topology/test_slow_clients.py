@@ -52,7 +52,7 @@ class SlowClients:
                 client.bind((f"127.0.0.{2 + number % ADDRESSES}", 0))
                 client.setblocking(False)
                 client.connect_ex(LISTEN)
-                client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+                client.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
             client.send(b"a")
             if not client.recv(1):
                 raise ConnectionResetError
@@ -109,7 +109,7 @@ def test_an_address_beyond_its_share_is_refused_and_another_one_is_not(lab):
         return made
 
     def answer(made):
-        made.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        made.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         try:
             return made.recv(4096)[:12]
         except ConnectionError:

@@ -58,6 +58,9 @@ import Testing
         Setting(
             field: "strict_vxlan", file: "false", environment: "true", flag: "false", bad: "maybe",
             wanted: "true or false"),
+        Setting(
+            field: "flow_limit", file: "1000", environment: "2000", flag: "3000", bad: "many",
+            wanted: "an integer from 1000"),
     ]
 
     private func resolve(
@@ -119,8 +122,8 @@ import Testing
             try refusal { try resolve(environment: [setting.variable: setting.bad]) },
             try refusal { try resolve(file: "{\"\(setting.field)\":\(json(setting, setting.bad))}") },
         ]
-        // The argument parser itself refuses a word that is no Boolean.
-        if setting.field != "strict_vxlan" {
+        // The argument parser itself refuses a word that is no Boolean or no number.
+        if setting.field != "strict_vxlan", Int(setting.file) == nil || Int(setting.bad) != nil {
             refusals.append(try refusal { try resolve(flags: [setting.flagName, setting.bad]) })
         }
         for text in refusals {

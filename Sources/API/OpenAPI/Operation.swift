@@ -27,6 +27,9 @@ public enum OperationID: String, CaseIterable, Sendable {
     case batch
     case listEvents = "list_events"
     case listListeners = "list_listeners"
+    case getDatapath = "get_datapath"
+    case listFlows = "list_flows"
+    case flushFlows = "flush_flows"
     case getVersion = "get_version"
     case livez
     case livezCheck = "livez_check"
@@ -153,7 +156,7 @@ public struct Operation: Sendable, Hashable {
     static let serviceTag = "service"
     /// The server's own, whatever the operation. `method_not_allowed` belongs to paths, not operations.
     static let serviceProblems: Set<ProblemCode> = [
-        .malformedRequest, .notAcceptable, .uriTooLong, .internal, .unavailable,
+        .malformedRequest, .notAcceptable, .uriTooLong, .unavailable,
     ]
     static let readProblems = serviceProblems.union([.notFound])
     static let deleteProblems = readProblems.union([

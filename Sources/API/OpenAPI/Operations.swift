@@ -12,6 +12,8 @@ public enum Operations {
         + Batch.operations
         + EventPage.operations
         + ListenerDocument.operations
+        + DatapathDocument.operations
+        + FlowDocument.operations
         + Version.operations
         + service
 

@@ -24,7 +24,7 @@ public struct Problem: Error, Record {
         self.errors = errors
     }
 
-    public init() { self.init(.internal, "") }
+    public init() { self.init(.unavailable, "") }
 
     /// A URI that names the code. It is an identifier, not an address (RFC 9457 §3.1.1).
     public var type: String { "urn:viaduct:problem:\(code.rawValue)" }

@@ -16,7 +16,6 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
     case uriTooLong = "uri_too_long"
     case unsupportedMediaType = "unsupported_media_type"
     case invalidResource = "invalid_resource"
-    case `internal`
     case kernelRefused = "kernel_refused"
     case storageFailed = "storage_failed"
     case unavailable
@@ -36,7 +35,7 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .uriTooLong: 414
         case .unsupportedMediaType: 415
         case .invalidResource: 422
-        case .internal, .kernelRefused, .storageFailed: 500
+        case .kernelRefused, .storageFailed: 500
         case .unavailable: 503
         case .timeout: 504
         case .storageFull: 507
@@ -58,7 +57,6 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .uriTooLong: "The URI is too long"
         case .unsupportedMediaType: "Unsupported media type"
         case .invalidResource: "The resource is invalid"
-        case .internal: "Internal error"
         case .kernelRefused: "The kernel refused"
         case .storageFailed: "The state could not be stored"
         case .unavailable: "Unavailable"
@@ -89,7 +87,6 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
             "The request's URI is longer than the agent reads. The detail has the limit in bytes."
         case .unsupportedMediaType: "The Content-Type is not one this path reads. Send application/json."
         case .invalidResource: "The body is JSON but not a valid resource. Each error points at one field."
-        case .internal: "A defect in the agent. Its log has the request id; please report it."
         case .kernelRefused:
             "A system call failed and the change was rolled back. The detail names the call and the errno."
         case .storageFailed: "The state database cannot be written. The detail has its error; see the log."

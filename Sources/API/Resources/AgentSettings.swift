@@ -51,6 +51,8 @@ public struct AgentSettings: Record {
     public var sourcePorts = PortRange.dynamic
     /// Drop VXLAN packets with reserved bits set instead of ignoring the bits.
     public var strictVXLAN = true
+    /// Of each forwarding thread.
+    public var flowLimit = 65_536
 
     public init() {}
 
@@ -93,5 +95,9 @@ public struct AgentSettings: Record {
             "strict_vxlan", \.strictVXLAN,
             doc: "Drop VXLAN packets with reserved bits set; false ignores the bits as RFC 7348 says.",
             example: true)
+        Field(
+            "flow_limit", \.flowLimit, range: 1000...1_000_000,
+            doc: "Cached decisions each forwarding thread keeps; when full, the least used make room.",
+            example: 65536)
     }
 }

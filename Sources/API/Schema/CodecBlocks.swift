@@ -83,6 +83,21 @@ extension Codec where Value == Int {
     public static var count: Codec { .integer(0...Int.max) }
 }
 
+extension Codec where Value == Double {
+    /// A number of at least 0, in answers. A whole one may come without its point.
+    static var number: Codec {
+        let wanted = "a number of at least 0"
+        return Codec(
+            wanted: wanted, jsonSchema: ["type": "number", "minimum": 0],
+            decode: { value, pointer, findings in
+                if let number = value.doubleValue { return number }
+                findings.add(.wrongType, at: pointer, wanted: wanted, found: value)
+                return nil
+            },
+            encode: { .real($0) })
+    }
+}
+
 extension Codec where Value == [String: Int] {
     /// An open map from a name to a count. Zeros are left out, names are in byte order.
     public static var counts: Codec {

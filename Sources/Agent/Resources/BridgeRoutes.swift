@@ -11,18 +11,11 @@ enum BridgeRoutes: Routes {
             // What is in a state changes without a write: such a list is tagged by its body.
             return .document(list.json, tag: state == nil ? tag : nil)
         },
-        .getBridge: { call, agent async throws(Problem) in try await show(call.resource(Bridge.kind), agent)
-        },
-        .putBridge: WriteHandlers.put(Bridge.kind, show),
-        .patchBridge: WriteHandlers.patch(Bridge.kind, show),
+        .getBridge: WriteHandlers.get(Bridge.kind),
+        .putBridge: WriteHandlers.put(Bridge.kind),
+        .patchBridge: WriteHandlers.patch(Bridge.kind),
         .deleteBridge: WriteHandlers.delete(Bridge.kind),
     ]
-
-    @Sendable
-    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
-        let document = try await agent.core.document(bridge: id.bridge)
-        return .document(document.json, tag: EntityTag(document.spec.json))
-    }
 }
 
 extension AgentCore {

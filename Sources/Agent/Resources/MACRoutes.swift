@@ -19,9 +19,8 @@ enum MACRoutes: Routes {
             let list = try page.collect(byKey.keys.sorted()) { key throws(Problem) in byKey[key] }
             return .document(list.json, tag: EntityTag(collection: entries.map { ("\($0.mac)", $0.place) }))
         },
-        .getMAC: { call, agent async throws(Problem) in try await show(call.resource(StaticMAC.kind), agent)
-        },
-        .putMAC: WriteHandlers.put(StaticMAC.kind, show),
+        .getMAC: WriteHandlers.get(StaticMAC.kind),
+        .putMAC: WriteHandlers.put(StaticMAC.kind),
         .deleteMAC: { call, agent async throws(Problem) in
             guard case .mac(let owner, let mac) = try call.resource(StaticMAC.kind),
                 try await agent.core.isLearned(mac, of: owner)
@@ -45,13 +44,6 @@ enum MACRoutes: Routes {
             return .noContent
         },
     ]
-
-    @Sendable
-    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
-        guard case .mac(let owner, let mac) = id else { throw Problem(.internal, "wanted a MAC address") }
-        let entry = try await agent.core.macEntry(mac, of: owner)
-        return .document(entry.json, tag: EntityTag(StaticMAC(port: entry.port).json))
-    }
 }
 
 extension MACEntry {

@@ -12,19 +12,11 @@ enum PortRoutes: Routes {
             // What is in a state changes without a write: such a list is tagged by its body.
             return .document(list.json, tag: state == nil ? tag : nil)
         },
-        .getPort: { call, agent async throws(Problem) in try await show(call.resource(API.Port.kind), agent)
-        },
-        .putPort: WriteHandlers.put(API.Port.kind, show),
-        .patchPort: WriteHandlers.patch(API.Port.kind, show),
+        .getPort: WriteHandlers.get(API.Port.kind),
+        .putPort: WriteHandlers.put(API.Port.kind),
+        .patchPort: WriteHandlers.patch(API.Port.kind),
         .deletePort: WriteHandlers.delete(API.Port.kind),
     ]
-
-    @Sendable
-    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
-        guard case .port(let owner, let name) = id else { throw Problem(.internal, "wanted a port") }
-        let document = try await agent.core.document(port: name, of: owner)
-        return .document(document.json, tag: EntityTag(document.spec.json))
-    }
 }
 
 extension AgentCore {

@@ -15,19 +15,11 @@ enum TunnelRoutes: Routes {
             // What is in a state changes without a write: such a list is tagged by its body.
             return .document(list.json, tag: filter.state == nil ? tag : nil)
         },
-        .getTunnel: { call, agent async throws(Problem) in try await show(call.resource(Tunnel.kind), agent)
-        },
-        .putTunnel: WriteHandlers.put(Tunnel.kind, show),
-        .patchTunnel: WriteHandlers.patch(Tunnel.kind, show),
+        .getTunnel: WriteHandlers.get(Tunnel.kind),
+        .putTunnel: WriteHandlers.put(Tunnel.kind),
+        .patchTunnel: WriteHandlers.patch(Tunnel.kind),
         .deleteTunnel: WriteHandlers.delete(Tunnel.kind),
     ]
-
-    @Sendable
-    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
-        guard case .tunnel(let owner, let name) = id else { throw Problem(.internal, "wanted a tunnel") }
-        let document = try await agent.core.document(tunnel: name, of: owner)
-        return .document(document.json, tag: EntityTag(document.spec.json))
-    }
 }
 
 /// Which tunnels are asked for; nil asks for any.

@@ -1,5 +1,4 @@
-// PUT, PATCH and DELETE of every kind of resource: the same steps, written once. A kind's own file says how it
-// is shown.
+// GET, PUT, PATCH and DELETE of one resource of every kind: the same steps, written once.
 
 internal import API
 internal import HTTP
@@ -7,10 +6,20 @@ internal import JSON
 
 /// Handlers shared by the kinds.
 enum WriteHandlers {
-    /// Shows a resource after it was written.
-    typealias Show = @Sendable (ResourceID, AgentAPI) async throws(Problem) -> HTTPResponse
+    /// Answers once a resource was written.
+    private typealias Show = @Sendable (ResourceID, AgentAPI) async throws(Problem) -> HTTPResponse
 
-    static func put(_ kind: Kind, _ show: @escaping Show) -> Handler {
+    static func get(_ kind: Kind) -> Handler {
+        { call, agent async throws(Problem) in try await show(call.resource(kind), agent) }
+    }
+
+    @Sendable
+    private static func show(_ id: ResourceID, _ agent: AgentAPI) async throws(Problem) -> HTTPResponse {
+        let (document, tag) = try await agent.core.document(of: id)
+        return .document(document, tag: tag)
+    }
+
+    static func put(_ kind: Kind) -> Handler {
         { call, agent async throws(Problem) in
             let id = try call.resource(kind)
             let spec = try id.spec(try call.body())
@@ -21,7 +30,7 @@ enum WriteHandlers {
         }
     }
 
-    static func patch(_ kind: Kind, _ show: @escaping Show) -> Handler {
+    static func patch(_ kind: Kind) -> Handler {
         { call, agent async throws(Problem) in
             let id = try call.resource(kind)
             let patch = try call.body()

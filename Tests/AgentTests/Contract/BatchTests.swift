@@ -187,7 +187,8 @@ extension OnTheHost {
                 let path = "/v1/bridges/\(agent.site.name("b"))"
                 func send(_ operation: String, _ headers: [(String, String)]) async -> Answer {
                     await agent.ask(
-                        "POST", "/v1/batch", #"{"operations":[\#(operation)]}"#, headers: headers)
+                        "POST", "/v1/batch", #"{"operations":[\#(operation)]}"#,
+                        headers: [("Content-Type", "application/json")] + headers)
                 }
                 let seen = try #require(await agent.get("/v1/bridges").tag)
                 let made = await send(putting(path), [("If-Match", seen)])

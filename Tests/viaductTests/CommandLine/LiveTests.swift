@@ -34,6 +34,10 @@ struct LiveTests {
         let shown = succeed(try await viaduct("show", server: server))
         #expect(shown.contains("\(bridge)  ok") && shown.contains("198.51.100.2:20611"), "\(shown)")
         #expect(succeed(try await viaduct("status", server: server)).contains("state     ready"))
+        #expect(succeed(try await viaduct("datapath", server: server)).contains("flow_limit: 65536\n"))
+        let flows = try await viaduct("flows", "bridge=nope", "--json", server: server)
+        #expect(succeed(flows).contains("\"items\": []"))
+        #expect(succeed(try await viaduct("flows", "--flush", server: server)) == "")
 
         let document = succeed(try await viaduct("get", server: server))
         let file = try TemporaryFile(document)
@@ -61,6 +65,9 @@ struct LiveTests {
             (1, ["port", "set", "nope", "p1", "type=internal"], "bridge nope"),
             (64, ["tunnel", "set", "br0", "t1", "vni=fast"], "vni: wanted an integer"),
             (64, ["tunnel", "set", "br0"], "tunnel"),
+            (64, ["flows", "web1"], "wanted FIELD=VALUE"),
+            (64, ["flows", "--flush", "in_port=web1"], "wanted no filters"),
+            (1, ["flows", "colour=red"], "colour"),
             (64, ["apply", "-f", "/nonexistent"], "/nonexistent"),
         ] as [(Int32, [String], String)] {
             let outcome = try await run(arguments + ["--server", server])

@@ -1,0 +1,135 @@
+// Every reason for a refusal that the API declares is one a client can meet: each is provoked over real HTTP.
+
+import API
+import Foundation
+import HTTP
+import JSON
+import Testing
+
+@testable import Agent
+
+extension OnTheHost {
+    @Suite struct ProblemCodeTests {
+        private struct Request {
+            var method: String
+            var path: String
+            var body: String?
+            var query: [(name: String, value: String)] = []
+            var headers: [(name: String, value: String)] = []
+        }
+
+        /// Asks over a Unix socket and gives the codes of the answers, in order.
+        private func codes(_ agent: TestAgent, _ requests: [Request]) async throws -> [String] {
+            let socket = "\(agent.site.directory)/api.sock"
+            var limits = Agent.limits
+            limits.handlerSeconds = 2
+            let server = try HTTPServer(
+                endpoints: [.unix(path: socket)], limits: limits, renderFailure: AgentAPI.render,
+                onLog: { _ in }, handler: agent.api.handle)
+            let client = HTTPClient(try HTTPClientAddress("unix:\(socket)"))
+            var codes: [String] = []
+            for asked in requests {
+                var request = HTTPClientRequest(
+                    asked.method, asked.path, query: asked.query, headers: asked.headers)
+                request.body = asked.body.map { Array($0.utf8) }
+                let reply = try await client.send(request)
+                let problem = try? Problem.parse(reply.body)
+                #expect(problem?.status == reply.status, "\(asked.method) \(asked.path)")
+                codes.append(problem?.code.rawValue ?? "\(reply.status)")
+            }
+            await server.stop(drainSeconds: 1)
+            return codes
+        }
+
+        /// What a request alone can bring about, by the code it meets.
+        private func requests(_ bridge: String, _ loop: String) -> [(String, Request)] {
+            let json = [(name: "Content-Type", value: "application/json")]
+            let entries = (0..<11).map {
+                putting("\(bridge)/macs/02:00:00:00:01:0\(String($0, radix: 16))", #"{"port":"t"}"#)
+            }
+            let tunnel = putting(
+                "\(bridge)/tunnels/t", #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(90))}"#)
+            let small = putting(bridge, #"{"mac_table_size":10}"#)
+            let full = #"{"operations":[\#(([small, tunnel] + entries).joined(separator: ","))]}"#
+            let name = bridge.split(separator: "/").last.map(String.init) ?? ""
+            return [
+                ("malformed_request", Request(method: "GET", path: "/v1/bridges", query: [("x", "1")])),
+                ("malformed_json", Request(method: "PUT", path: bridge, body: "{")),
+                ("not_found", Request(method: "GET", path: "\(bridge)x")),
+                ("method_not_allowed", Request(method: "POST", path: "/v1/bridges", body: "{}")),
+                ("not_acceptable", Request(method: "GET", path: bridge, headers: [("Accept", "image/png")])),
+                (
+                    "conflict",
+                    Request(method: "PUT", path: "\(bridge)/ports/\(name)", body: #"{"type":"tap"}"#)
+                ),
+                ("limit_exceeded", Request(method: "POST", path: "/v1/batch", body: full, headers: json)),
+                (
+                    "precondition_failed",
+                    Request(method: "PUT", path: bridge, body: "{}", headers: [("If-None-Match", "*")])
+                ),
+                (
+                    "body_too_large",
+                    Request(method: "PUT", path: bridge, body: String(repeating: " ", count: 1 << 21))
+                ),
+                ("uri_too_long", Request(method: "GET", path: "/" + String(repeating: "x", count: 5000))),
+                (
+                    "unsupported_media_type",
+                    Request(method: "PUT", path: bridge, body: "{}", headers: [("Content-Type", "text/csv")])
+                ),
+                ("invalid_resource", Request(method: "PUT", path: bridge, body: #"{"mtu":1}"#)),
+                (
+                    "kernel_refused",
+                    Request(
+                        method: "PUT", path: "\(bridge)/ports/p",
+                        body: #"{"type":"tap","ifname":"eth0","netns":"\#(loop)"}"#)
+                ),
+                ("timeout", Request(method: "GET", path: "/v1/events", query: [("wait", "30")])),
+            ]
+        }
+
+        @Test("every problem code is met by a request, and no other")
+        func everyCode() async throws {
+            var met: Set<String> = []
+            try await Site.run { site in
+                // A name of a namespace that leads only to itself.
+                let loop = site.name("loop")
+                try FileManager.default.createSymbolicLink(
+                    atPath: "/run/netns/\(loop)", withDestinationPath: loop)
+                defer { try? FileManager.default.removeItem(atPath: "/run/netns/\(loop)") }
+                try await TestAgent.run(on: site) { agent async throws in
+                    let bridge = "/v1/bridges/\(site.name("b"))"
+                    await agent.put(bridge)
+                    let table = requests(bridge, loop)
+                    let found = try await codes(agent, table.map(\.1))
+                    #expect(found == table.map(\.0))
+                    met.formUnion(found)
+                    let write = Request(method: "PUT", path: bridge, body: #"{"vni":9}"#)
+                    try agent.store.close()
+                    met.formUnion(try await codes(agent, [write]))
+                    agent.api.health.stopping()
+                    met.formUnion(try await codes(agent, [Request(method: "GET", path: "/readyz")]))
+                }
+            }
+            met.formUnion(try await fullDisk())
+            #expect(met == Set(ProblemCode.allCases.map(\.rawValue)))
+        }
+
+        /// The codes of writes to a disk without room; its log may have some left for the first.
+        private func fullDisk() async throws -> [String] {
+            var met: [String] = []
+            try await Site.run { site in
+                try site.mountSmallDisk()
+                try await TestAgent.run(on: site) { agent async throws in
+                    let path = "/v1/bridges/\(site.name("b"))"
+                    await agent.put(path)
+                    _ = try? site.shell("dd if=/dev/zero of=\(site.directory)/filler bs=4096 count=1000")
+                    for number in 1...200 where met.isEmpty {
+                        let answer = await agent.put(path, #"{"vni":\#(number)}"#)
+                        if let code = answer.code { met.append(code) }
+                    }
+                }
+            }
+            return met
+        }
+    }
+}
