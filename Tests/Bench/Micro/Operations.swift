@@ -12,7 +12,7 @@ struct Operation {
     static var all: [Operation] {
         [
             parse("tcp4") { Frames.tcp4(payload: 6) }, parse("udp6") { Frames.udp6() },
-            checksum(1460), checksum(65_536), segment,
+            checksum(1460), checksum(65_536), segment, join,
         ]
             + [10, 10_000, 1_000_000].flatMap { [lookup($0), learn($0), evict($0)] }
             + [1, 10_000].map { admission($0) }
