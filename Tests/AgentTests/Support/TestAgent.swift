@@ -52,12 +52,14 @@ struct TestAgent: Sendable {
     }
 
     /// Starts an agent on a site of its own, runs `body` and takes everything down.
-    static func run(_ body: (TestAgent) async throws -> Void) async throws {
-        try await Site.run { site in try await run(on: site, body) }
+    static func run(workers: Int = 1, _ body: (TestAgent) async throws -> Void) async throws {
+        try await Site.run { site in try await run(on: site, workers: workers, body) }
     }
 
-    static func run(on site: Site, _ body: (TestAgent) async throws -> Void) async throws {
-        let agent = try await TestAgent(site)
+    static func run(
+        on site: Site, workers: Int = 1, _ body: (TestAgent) async throws -> Void
+    ) async throws {
+        let agent = try await TestAgent(site, workerCount: workers)
         let ticking = Task { await agent.core.keepTicking() }
         let result: Result<Void, any Error>
         do { result = .success(try await body(agent)) } catch { result = .failure(error) }
