@@ -19,7 +19,7 @@ extension ForwardingTable {
     }
 
     @_noLocks
-    @inlinable
+    @inlinable @inline(__always)
     func append(_ entry: UInt32) {
         let place = header.pointee.entries + Int(entry)
         let member = header.pointee.members + Int(place.pointee.member)
@@ -34,7 +34,7 @@ extension ForwardingTable {
     }
 
     @_noLocks
-    @inlinable
+    @inlinable @inline(__always)
     func detach(_ entry: UInt32) {
         let place = header.pointee.entries + Int(entry)
         let member = header.pointee.members + Int(place.pointee.member)
@@ -80,7 +80,7 @@ extension ForwardingTable {
 
     /// Moves a learned entry to the end of its member's list that is evicted last.
     @_noLocks
-    @inlinable
+    @inlinable @inline(__always)
     func makeNewest(_ entry: UInt32) {
         let member = header.pointee.entries[Int(entry)].member
         guard header.pointee.members[Int(member)].newest != entry else { return }

@@ -28,7 +28,7 @@ extension ForwardingTable {
 
     /// Learns without the lock what needs none: an address known on that port.
     @_noLocks
-    @inlinable
+    @inlinable @inline(never)
     func learnShared(_ address: MACAddress, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome
     {
         let entry = find(address.rawValue)
@@ -46,7 +46,7 @@ extension ForwardingTable {
 
     /// Notes that a known address was heard; false when it has expired, which takes learning to undo.
     @_noLocks
-    @inlinable
+    @inlinable @inline(never)
     func refreshShared(_ entry: UInt32, _ address: MACAddress, nowSeconds: UInt32) -> Bool {
         let place = header.pointee.entries + Int(entry)
         let age = Int32(bitPattern: nowSeconds &- place.pointee.seenSeconds)

@@ -281,7 +281,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
 
     /// What `learn` does when nobody else changes the table.
     @_noLocks
-    @inlinable
+    @inlinable @inline(__always)
     func learnAlone(_ address: MACAddress, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome {
         let entry = find(address.rawValue)
         guard entry != 0 else { return add(address.rawValue, port, member, nowSeconds) }
@@ -292,11 +292,19 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             if place.pointee.seenSeconds != nowSeconds { touch(entry, nowSeconds) }
             return .refreshed
         }
+        return move(entry, port, member, nowSeconds)
+    }
+
+    /// Notes that a known address was heard on another port than before.
+    @inlinable @inline(never)
+    func move(_ entry: UInt32, _ port: UInt32, _ member: UInt32, _ nowSeconds: UInt32) -> LearnOutcome {
+        let place = header.pointee.entries + Int(entry)
+        let address = place.pointee.address
         let wasExpired = isExpired(entry, nowSeconds)
         let former = place.pointee.port
         unlink(entry)
         place.pointee.word = 0
-        fill(entry, address.rawValue, port, member, nowSeconds)
+        fill(entry, address, port, member, nowSeconds)
         link(entry)
         noteAbsence()
         if wasExpired {
@@ -305,12 +313,12 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             return .added
         }
         let slot = Int(truncatingIfNeeded: header.pointee.moves % ForwardingTable.moveCapacity)
-        header.pointee.recentMoves[slot] = Move(address: address.rawValue, from: former, to: port)
+        header.pointee.recentMoves[slot] = Move(address: address, from: former, to: port)
         header.pointee.moves &+= 1
         return .moved
     }
 
-    @inlinable
+    @inlinable @inline(never)
     func touch(_ entry: UInt32, _ nowSeconds: UInt32) {
         let place = header.pointee.entries + Int(entry)
         if isExpired(entry, nowSeconds) { header.pointee.additions &+= 1 }
