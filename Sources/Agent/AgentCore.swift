@@ -24,7 +24,7 @@ actor AgentCore {
     /// Steps of changes that stand.
     private(set) var stepCounts: [Action.Sort: UInt64] = [:]
     let events: EventLog
-    let worker: Worker
+    let workers: WorkerSet
     let host: Host
     private(set) var desired = DesiredState() {
         didSet { generation += 1 }
@@ -49,13 +49,13 @@ actor AgentCore {
     static let refreshTicks = 60
 
     init(
-        executor: ControlExecutor, store: Store, worker: Worker, host: Host, heartbeat: Heartbeat,
+        executor: ControlExecutor, store: Store, workers: WorkerSet, host: Host, heartbeat: Heartbeat,
         log: Logger,
         events: EventLog = EventLog()
     ) {
         self.executor = executor
         self.store = store
-        self.worker = worker
+        self.workers = workers
         self.host = host
         self.events = events
         self.heartbeat = heartbeat
@@ -241,7 +241,7 @@ actor AgentCore {
         desired = DesiredState()
         host.closeUnusedSockets(desired)
         host.adopt(desired)
-        worker.stop()
+        workers.stop()
         try? store.close()
     }
 }

@@ -225,7 +225,7 @@ struct WorkerLoop: ~Copyable {
         var result: [UInt64: Watched] = [:]
         for number in 0..<program.portCount {
             let port = program.port(number)
-            guard port.descriptor >= 0 else { continue }
+            guard port.isReadHere, port.descriptor >= 0 else { continue }
             result[portToken | UInt64(number)] = Watched(descriptor: port.descriptor, identity: port.identity)
         }
         for number in 0..<program.listenerCount {

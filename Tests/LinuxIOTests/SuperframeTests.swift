@@ -142,9 +142,10 @@ struct SuperframeTests {
         let namespace = TestNamespace()
         let device = try TAPDevice.create(.test(in: namespace))
         let guest = try RawSocket(device.settings.name, in: namespace)
-        var port = PortEntry(counters: .allocate(), identity: 1)
-        defer { port.counters.deallocate() }
-        port.descriptor = device.descriptor
+        let rows = CounterRows.allocate()
+        defer { rows.deallocate() }
+        var port = PortEntry(counters: rows.row(0), identity: 1)
+        port.descriptor = device.descriptors[0]
         var output = KernelOutput(senders: SenderSockets([:]))
         let payloads = Self.payloads(64)
         let frames = payloads.enumerated().map {
@@ -182,9 +183,10 @@ struct SuperframeTests {
         let namespace = TestNamespace()
         let device = try TAPDevice.create(.test(in: namespace))
         let guest = try RawSocket(device.settings.name, in: namespace)
-        var port = PortEntry(counters: .allocate(), identity: 1)
-        defer { port.counters.deallocate() }
-        port.descriptor = device.descriptor
+        let rows = CounterRows.allocate()
+        defer { rows.deallocate() }
+        var port = PortEntry(counters: rows.row(0), identity: 1)
+        port.descriptor = device.descriptors[0]
         var output = KernelOutput(senders: SenderSockets([:]))
         let payloads = Self.payloads(40)
         let frames = payloads.enumerated().map {
@@ -214,9 +216,10 @@ struct SuperframeTests {
         let namespace = TestNamespace()
         let device = try TAPDevice.create(.test(in: namespace))
         namespace.inside("ip link set \(device.settings.name) down")
-        var port = PortEntry(counters: .allocate(), identity: 1)
-        defer { port.counters.deallocate() }
-        port.descriptor = device.descriptor
+        let rows = CounterRows.allocate()
+        defer { rows.deallocate() }
+        var port = PortEntry(counters: rows.row(0), identity: 1)
+        port.descriptor = device.descriptors[0]
         var output = KernelOutput(senders: SenderSockets([:]))
         let payloads = Self.payloads(10)
         let frames = payloads.enumerated().map { Self.udpFrame($1, isIPv4: true, identification: $0) }

@@ -48,7 +48,7 @@ struct World {
                 SenderTable.Rule(
                     listener: 0, remote: entry.remote, local: .none, vni: entry.vni, port: UInt32(number)))
         }
-        let listener = ListenerEntry(descriptor: 0, counters: .allocate(), identity: .max)
+        let listener = ListenerEntry(descriptor: 0, counters: CounterRows.allocate().row(0), identity: .max)
         program = Program(
             ports: ports, tunnels: entries, bridges: tables.map { BridgeEntry(table: $0) },
             listeners: [listener], senders: rules, ownAddresses: [], dropsReservedBits: true)
@@ -61,7 +61,7 @@ struct World {
     }
 
     private static func port(_ kind: PortEntry.Kind, bridge: Int, member: Int, number: Int) -> PortEntry {
-        var entry = PortEntry(counters: .allocate(), identity: UInt64(number))
+        var entry = PortEntry(counters: CounterRows.allocate().row(0), identity: UInt64(number))
         entry.kind = kind
         entry.bridge = UInt32(bridge)
         entry.member = UInt32(member)
