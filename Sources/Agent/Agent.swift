@@ -50,19 +50,20 @@ public struct Agent: Service {
         workerSettings.spinMicroseconds = settings.spinMicroseconds
         workerSettings.flowCapacity = settings.flowLimit
         let offload = workerSettings.offload
-        let worker = try Worker(
+        let workers = try WorkerSet(
+            count: settings.workers,
             events: WorkerEvents(
                 portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }),
             settings: workerSettings)
         let ports = settings.sourcePorts.ports
         let host = Host(
-            worker: worker, macSeed: seed,
+            workers: workers, macSeed: seed,
             sourcePorts: UInt16(ports.lowerBound)...UInt16(ports.upperBound),
             strictVXLAN: settings.strictVXLAN, offload: offload)
         let heartbeat = Heartbeat()
         let core = AgentCore(
-            executor: executor, store: store, worker: worker, host: host, heartbeat: heartbeat, log: log)
-        let health = HealthChecks(worker: worker, heartbeat: heartbeat)
+            executor: executor, store: store, workers: workers, host: host, heartbeat: heartbeat, log: log)
+        let health = HealthChecks(workers: workers, heartbeat: heartbeat)
         // Listening comes first: an agent that cannot have its address must not touch the host.
         let api = AgentAPI(core: core, health: health, version: Agent.describe(offload), log: log)
         let server = try listen(endpoints, api)

@@ -1,4 +1,4 @@
-// What the forwarding thread counts and has decided, in the operator's words: port numbers become names.
+// What the forwarding threads count and have decided, in the operator's words: port numbers become names.
 
 internal import API
 internal import Datapath
@@ -40,13 +40,13 @@ extension AgentCore {
 
     func datapathDocument() -> DatapathDocument {
         var document = DatapathDocument()
-        let statistics = worker.withFlows { $0.statistics }
-        document.flowLimit = statistics.capacity
-        var counts = DatapathCounts(statistics)
-        counts.breaths = Int(clamping: worker.breaths)
-        counts.cpuSeconds = worker.cpuSeconds
-        document.total = counts
-        document.workers = [counts]
+        let statistics = workers.withFlows { $0.statistics }
+        document.flowLimit = statistics[0].capacity
+        document.total = DatapathCounts(
+            statistics.reduce(FlowStatistics(), +), breaths: workers.breaths, cpuSeconds: workers.cpuSeconds)
+        document.workers = zip(statistics, workers.workers).map {
+            DatapathCounts($0, breaths: $1.breaths, cpuSeconds: $1.cpuSeconds)
+        }
         return document
     }
 
@@ -67,23 +67,36 @@ extension AgentCore {
         return try page.collect(order, key: { flows[$0].sortKey }, make)
     }
 
+    /// A flow that several workers have is one: each carries a part of it.
     private func flowSnapshots() -> [FlowSnapshot] {
-        walkFlows { cache, range in cache.flows(in: range, nowMilliseconds: Worker.nowMilliseconds) }
-            .flatMap { $0 }
+        let found = walkFlows { cache, range in
+            cache.flows(in: range, nowMilliseconds: Worker.nowMilliseconds)
+        }
+        let all = found.flatMap { $0 }
+        guard workers.count > 1 else { return all }
+        return all.sorted { $0.precedes($1) }.reduce(into: []) { flows, flow in
+            if let last = flows.indices.last, !flows[last].precedes(flow) {
+                flows[last].add(flow)
+            } else {
+                flows.append(flow)
+            }
+        }
     }
 
-    /// Goes over all places of the flow cache, a breath per range.
+    /// Goes over all places of each worker's flow cache, a breath per range.
     @discardableResult
     private func walkFlows<R: Sendable>(
         _ body: @escaping @Sendable (FlowCache, Range<Int>) -> R
     ) -> [R] {
         var results: [R] = []
-        var (start, end) = (0, 1)
-        while start < end {
-            let range = start..<start + AgentCore.flowPlacesPerBreath
-            let (result, count) = worker.withFlows { (body($0, range), $0.placeCount) }
-            results.append(result)
-            (start, end) = (range.upperBound, count)
+        for worker in workers.workers {
+            var (start, end) = (0, 1)
+            while start < end {
+                let range = start..<start + AgentCore.flowPlacesPerBreath
+                let (result, count) = worker.withFlows { (body($0, range), $0.placeCount) }
+                results.append(result)
+                (start, end) = (range.upperBound, count)
+            }
         }
         return results
     }
@@ -138,7 +151,7 @@ extension AgentCore {
     }
 
     func addFlows(_ page: inout MetricsPage) {
-        let it = worker.withFlows { $0.statistics }
+        let it = workers.withFlows { $0.statistics }.reduce(FlowStatistics(), +)
         page.family("viaduct_datapath_flows", .gauge, "Cached decisions.")
         page.sample([], UInt64(it.flows))
         page.family("viaduct_datapath_flow_capacity", .gauge, "Most cached decisions there can be.")
@@ -200,6 +213,15 @@ extension FlowSnapshot {
         }.map { FlowSnapshot.digits($0, count: 16) }.joined()
     }
 
+    /// Takes in what another worker has of the same flow; the later decision counts.
+    fileprivate mutating func add(_ other: FlowSnapshot) {
+        packets += other.packets
+        bytes += other.bytes
+        if other.idleMilliseconds < idleMilliseconds { (verdict, egress) = (other.verdict, other.egress) }
+        idleMilliseconds = min(idleMilliseconds, other.idleMilliseconds)
+        ageMilliseconds = max(ageMilliseconds, other.ageMilliseconds)
+    }
+
     /// The order of the sort keys.
     fileprivate func precedes(_ other: FlowSnapshot) -> Bool {
         if key.ingress != other.key.ingress { return key.ingress < other.key.ingress }
@@ -215,8 +237,10 @@ extension FlowSnapshot {
 }
 
 extension DatapathCounts {
-    init(_ it: FlowStatistics) {
+    init(_ it: FlowStatistics, breaths: UInt64, cpuSeconds: Double) {
         self.init()
+        self.breaths = Int(clamping: breaths)
+        self.cpuSeconds = cpuSeconds
         lookups.hit = Int(clamping: it.exactHits + it.maskedHits)
         lookups.missed = Int(clamping: it.misses)
         lookups.redecided = Int(clamping: it.redecisions)

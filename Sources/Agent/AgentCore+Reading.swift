@@ -121,7 +121,7 @@ extension AgentCore {
     }
 
     private func macStatus(_ table: ForwardingTable) -> MACTableStatus {
-        let statistics = worker.perform { table.statistics }
+        let statistics = workers.perform { table.statistics }
         var status = MACTableStatus()
         status.learned = statistics.learned
         status.statics = statistics.statics
@@ -144,7 +144,7 @@ extension AgentCore {
         var end = 1
         while start < end {
             let range = start..<start + AgentCore.placesPerBreath
-            let (part, count) = worker.perform {
+            let (part, count) = workers.perform {
                 (table.entries(in: range, nowSeconds: Worker.nowSeconds), table.placeCount)
             }
             entries += part
@@ -157,7 +157,7 @@ extension AgentCore {
     func macEntry(_ mac: MACAddress, of name: Name) throws(Problem) -> MACEntry {
         let (_, running) = try bridge(name)
         let table = running.table
-        let found = worker.perform { table.entry(mac, nowSeconds: Worker.nowSeconds) }
+        let found = workers.perform { table.entry(mac, nowSeconds: Worker.nowSeconds) }
         guard let found, let entry = entry(found, name, memberNames(name, running)) else {
             throw Problem(.notFound, "bridge \(name) does not know \(mac)")
         }
@@ -167,13 +167,13 @@ extension AgentCore {
     /// Forgets what was learned; static entries stay.
     func flushMACs(of name: Name) throws(Problem) {
         let table = try bridge(name).1.table
-        worker.perform { _ = table.flushLearned() }
+        workers.perform { _ = table.flushLearned() }
     }
 
     /// Forgets one learned entry; false when there was none.
     func forgetMAC(_ mac: MACAddress, of name: Name) throws(Problem) -> Bool {
         let table = try bridge(name).1.table
-        return worker.perform { table.forget(mac) }
+        return workers.perform { table.forget(mac) }
     }
 
     func memberNames(_ name: Name, _ bridge: RunningBridge) -> [UInt32: Name] {

@@ -27,7 +27,7 @@ actor AgentCore {
     private(set) var repairs: UInt64 = 0
     let events: EventLog
     var pushes = PushRecord()
-    let worker: Worker
+    let workers: WorkerSet
     let host: Host
     private(set) var desired = DesiredState() {
         didSet { generation += 1 }
@@ -52,13 +52,13 @@ actor AgentCore {
     static let refreshTicks = 60
 
     init(
-        executor: ControlExecutor, store: Store, worker: Worker, host: Host, heartbeat: Heartbeat,
+        executor: ControlExecutor, store: Store, workers: WorkerSet, host: Host, heartbeat: Heartbeat,
         log: Logger,
         events: EventLog = EventLog()
     ) {
         self.executor = executor
         self.store = store
-        self.worker = worker
+        self.workers = workers
         self.host = host
         self.events = events
         self.heartbeat = heartbeat
@@ -250,7 +250,7 @@ actor AgentCore {
         desired = DesiredState()
         host.closeUnusedSockets(desired)
         host.adopt(desired)
-        worker.stop()
+        workers.stop()
         try? store.close()
     }
 }

@@ -120,8 +120,8 @@ extension AgentCore {
 
     private func newMoves() -> [EventDraft] {
         let tables = host.bridges.map { ($0.key, $0.value.table, conditions.movesTold(of: $0.key)) }
-        // One visit to the worker for all tables.
-        let found = worker.perform { tables.map { ($0.1.statistics.moves, $0.1.moves(since: $0.2)) } }
+        // One stop of the workers for all tables.
+        let found = workers.perform { tables.map { ($0.1.statistics.moves, $0.1.moves(since: $0.2)) } }
         var drafts: [EventDraft] = []
         for ((name, _, _), (total, moves)) in zip(tables, found) {
             conditions.told(total, movesOf: name)
@@ -142,7 +142,7 @@ extension AgentCore {
 
     private func dropTotals() -> [String: (UInt64, JSONObject)] {
         var totals: [String: (UInt64, JSONObject)] = [:]
-        func add(_ resource: String, _ row: Datapath.Counters) {
+        func add(_ resource: String, _ row: CounterRows) {
             let snapshot = row.snapshot
             let total = snapshot.receiveDropTotal + snapshot.transmitDropTotal
             guard total > 0 else { return }

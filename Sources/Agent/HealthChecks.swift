@@ -18,18 +18,18 @@ final class HealthChecks: Sendable {
         var failure: String?
     }
 
-    /// The worker breathes and the control plane ticks about once a second; several missed are a hang.
+    /// Each worker breathes and the control plane ticks about once a second; several missed are a hang.
     static let staleMilliseconds: UInt64 = 10_000
     static let lookSeconds = 1.0
 
-    private let worker: Worker
+    private let workers: WorkerSet
     private let heartbeat: Heartbeat
     private let isRestored = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
     private let damped: Mutex<[HealthCheck: Damped]>
 
-    init(worker: Worker, heartbeat: Heartbeat) {
-        self.worker = worker
+    init(workers: WorkerSet, heartbeat: Heartbeat) {
+        self.workers = workers
         self.heartbeat = heartbeat
         damped = Mutex(Dictionary(uniqueKeysWithValues: HealthCheck.live.map { ($0, Damped(nil)) }))
     }
@@ -47,7 +47,7 @@ final class HealthChecks: Sendable {
             age > HealthChecks.staleMilliseconds ? "\(what) has not run for \(age) ms" : nil
         }
         var found: [HealthCheck: String] = [:]
-        found[.worker] = stale(worker.idleMilliseconds, "the forwarding thread")
+        found[.worker] = stale(workers.idleMilliseconds, "a forwarding thread")
         found[.control] = stale(heartbeat.ageMilliseconds, "the control plane")
         return found
     }

@@ -28,7 +28,7 @@ final class Host {
     private(set) var ownAddresses: Set<IPAddress> = []
     /// Totals of what no longer exists, so that the host's sums never go back.
     private(set) var retired = CounterSnapshot.zero
-    /// Programs the worker has been given.
+    /// Times the workers have been given programs.
     private(set) var adoptionCount: UInt64 = 0
 
     /// Keeps made-up MAC addresses different from host to host and the same from start to start.
@@ -37,11 +37,11 @@ final class Host {
     let strictVXLAN: Bool
     /// What TAPs and listeners are opened with.
     let offload: OffloadFeatures
-    private let worker: Worker
+    private let workers: WorkerSet
     private var numbers = NumberPool(first: 0)
     private var lastIdentity: UInt64 = 0
-    private let absent = Datapath.Counters.allocate()
-    /// MAC table work to be done on the worker's thread with the next program.
+    private let absent = CounterRows.allocate()
+    /// MAC table work to be done with the next program, while no worker breathes.
     private var migration: [TableStep] = []
     /// Kept until the next program is in force.
     private var graveyard: [AnyObject] = []
@@ -50,10 +50,10 @@ final class Host {
     private var lastHolder: (key: RunningListener.Key, holder: PortHolder?, milliseconds: UInt64)?
 
     init(
-        worker: Worker, macSeed: UInt64, sourcePorts: ClosedRange<UInt16>, strictVXLAN: Bool,
+        workers: WorkerSet, macSeed: UInt64, sourcePorts: ClosedRange<UInt16>, strictVXLAN: Bool,
         offload: OffloadFeatures = .all
     ) {
-        self.worker = worker
+        self.workers = workers
         self.macSeed = macSeed
         self.sourcePorts = sourcePorts
         self.strictVXLAN = strictVXLAN
@@ -61,6 +61,8 @@ final class Host {
     }
 
     deinit { absent.deallocate() }
+
+    var workerCount: Int { workers.count }
 
     /// A change of a MAC table, done between two breaths.
     enum TableStep: Sendable {
@@ -93,7 +95,8 @@ final class Host {
 
     func newPlace(_ members: inout NumberPool) -> Place {
         Place(
-            number: numbers.take(), member: members.take(), identity: newIdentity(), counters: .allocate())
+            number: numbers.take(), member: members.take(), identity: newIdentity(),
+            counters: .allocate(count: workerCount))
     }
 
     /// Frees a place once the program without it is in force.
@@ -120,13 +123,13 @@ final class Host {
 
     // MARK: The datapath
 
-    /// Compiles the present state and waits until the worker runs it; then lets go of what it replaced.
+    /// Compiles the present state and waits until the workers run it; then lets go of what it replaced.
     func adopt(_ desired: DesiredState) {
         adoptionCount += 1
-        let program = compile(desired)
+        let programs = compile(desired)
         let steps = migration
         migration.removeAll()
-        worker.adopt(program, senders: senders) { for step in steps { step.run() } }
+        workers.adopt(programs, senders: senders) { for step in steps { step.run() } }
         graveyard.removeAll()
         for place in freedPlaces {
             retired = retired + place.counters.snapshot
@@ -138,10 +141,11 @@ final class Host {
         closedListeners.removeAll()
     }
 
-    private func compile(_ desired: DesiredState) -> Program {
+    /// One program per worker: the first is compiled, the others are made from it.
+    private func compile(_ desired: DesiredState) -> [Program] {
         let names = bridges.keys.sorted()
         var ports = Array(
-            repeating: PortEntry(counters: absent, identity: 0), count: Int(numbers.next))
+            repeating: PortEntry(counters: absent.row(0), identity: 0), count: Int(numbers.next))
         var tunnels: [TunnelEntry] = []
         var rules: [SenderTable.Rule] = []
         tunnels.reserveCapacity(ports.count)
@@ -160,7 +164,8 @@ final class Host {
             for running in bridge.tunnels.values {
                 let tunnel = running.spec
                 let vni = spec.vni(of: tunnel)
-                var port = PortEntry(counters: running.place.counters, identity: running.place.identity)
+                var port = PortEntry(
+                    counters: running.place.counters.row(0), identity: running.place.identity)
                 port.kind = .tunnel
                 port.bridge = UInt32(position)
                 port.member = running.place.member
@@ -175,21 +180,49 @@ final class Host {
                 }
             }
         }
-        let sockets = keys.compactMap { listeners[$0] }.map {
-            ListenerEntry(descriptor: $0.socket.descriptor, counters: $0.counters, identity: $0.identity)
+        let sockets = keys.compactMap { listeners[$0] }
+        let first = Program(
+            ports: ports, tunnels: tunnels, bridges: entries, listeners: sockets.map { listenerEntry($0, 0) },
+            senders: rules, ownAddresses: ownAddresses.map { PackedAddress($0) },
+            dropsReservedBits: strictVXLAN)
+        let others = (1..<max(1, workerCount)).map { worker in
+            Program(
+                first, ports: assign(ports, to: worker),
+                listeners: sockets.map { listenerEntry($0, worker) })
         }
-        return Program(
-            ports: ports, tunnels: tunnels, bridges: entries, listeners: sockets, senders: rules,
-            ownAddresses: ownAddresses.map { PackedAddress($0) }, dropsReservedBits: strictVXLAN)
+        return [first] + others
+    }
+
+    private func listenerEntry(_ listener: RunningListener, _ worker: Int) -> ListenerEntry {
+        ListenerEntry(
+            descriptor: listener.socket.descriptors[worker], counters: listener.counters.row(worker),
+            identity: listener.identity)
+    }
+
+    /// The ports as another worker has them: its queues, its rows of counters.
+    private func assign(_ ports: [PortEntry], to worker: Int) -> [PortEntry] {
+        var ports = ports
+        for bridge in bridges.values {
+            for place in bridge.places { ports[Int(place.number)].counters = place.counters.row(worker) }
+            for port in bridge.locals { attach(port, to: worker, &ports[Int(port.place.number)]) }
+        }
+        return ports
+    }
+
+    /// A TAP has a queue for each worker. A packet socket has one queue: all write to it, one reads.
+    private func attach(_ port: RunningPort, to worker: Int, _ entry: inout PortEntry) {
+        entry.descriptor = port.device?.descriptor(worker) ?? -1
+        guard case .packetSocket = port.device else { return }
+        entry.isReadHere = Int(port.place.number) % workerCount == worker
     }
 
     private func portEntry(_ port: RunningPort, _ bridge: UInt32) -> PortEntry {
-        var entry = PortEntry(counters: port.place.counters, identity: port.place.identity)
+        var entry = PortEntry(counters: port.place.counters.row(0), identity: port.place.identity)
         entry.kind = if case .packetSocket = port.device { .packetSocket } else { .tap }
         entry.bridge = bridge
         entry.member = port.place.member
         entry.mtu = UInt32(port.mtu)
-        entry.descriptor = port.device?.descriptor ?? -1
+        attach(port, to: 0, &entry)
         return entry
     }
 

@@ -45,7 +45,7 @@ extension Host {
 
     func createTAP(_ settings: InterfaceSettings) throws(Problem) -> TAPDevice {
         do throws(LinuxError) {
-            return try TAPDevice.create(settings, offload: offload)
+            return try TAPDevice.create(settings, offload: offload, queues: workerCount)
         } catch {
             throw Problem.creating(settings, error)
         }

@@ -22,7 +22,7 @@ extension Host {
         }
     }
 
-    /// Takes something away. The worker still has it until the next program.
+    /// Takes something away. The workers still have it until the next program.
     func destroy(_ action: Action) {
         switch action {
         case .unpinMAC(let bridge, let mac):
@@ -73,7 +73,7 @@ extension Host {
         guard let spec = desired.bridges[name] else { return }
         let bridge: RunningBridge
         do throws(LinuxError) {
-            bridge = try RunningBridge(spec.spec) { RunningPort(newPlace(&$0)) }
+            bridge = try RunningBridge(spec.spec, isShared: workerCount > 1) { RunningPort(newPlace(&$0)) }
         } catch {
             throw Problem(error)
         }
@@ -215,7 +215,7 @@ extension Host {
         if listeners[key] == nil {
             do throws(LinuxError) {
                 listeners[key] = try RunningListener(
-                    key, identity: newIdentity(), trains: offload.udpTrains)
+                    key, identity: newIdentity(), trains: offload.udpTrains, workers: workerCount)
             } catch {
                 throw Problem.listening(key, error, holder(of: key))
             }

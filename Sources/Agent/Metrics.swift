@@ -107,12 +107,12 @@ extension AgentCore {
 
     func addMetrics(to page: inout MetricsPage) {
         page.family(
-            "viaduct_datapath_breaths_total", .counter, "Times the forwarding thread looked for work.")
-        page.sample([], worker.breaths)
+            "viaduct_datapath_breaths_total", .counter, "Times the forwarding threads looked for work.")
+        page.sample([], workers.breaths)
         page.family(
             "viaduct_datapath_batch_size", .histogram,
             "Frames and datagrams a breath took in; a superframe or a train is one.")
-        let batches = worker.batchSizes.snapshot
+        let batches = workers.batchSizes
         page.histogram([], BatchSizes.bounds.map(Double.init), batches.counts, sum: "\(batches.sum)")
         let ports = portRows()
         let tunnels = tunnelRows()
@@ -161,7 +161,7 @@ extension AgentCore {
         page.sample([], UInt64(host.degradedCount))
         page.family(
             "viaduct_programs_adopted_total", .counter,
-            "Programs the forwarding thread took over: one for each change, and for what the host does by itself."
+            "Programs the forwarding threads took over: one for each change, and for what the host does by itself."
         )
         page.sample([], host.adoptionCount)
         page.family("viaduct_changes_total", .counter, "Steps carried out for requests, by sort.")
@@ -172,8 +172,8 @@ extension AgentCore {
         page.sample([], repairs)
         page.family("viaduct_store_commit_duration_seconds", .histogram, "Making a change durable.")
         page.histogram([], storeDurations.snapshot)
-        page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding thread.")
-        page.sample([], worker.cpuSeconds)
+        page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding threads.")
+        page.sample([], workers.cpuSeconds)
     }
 
     private func portRows() -> [Row] {
@@ -243,7 +243,7 @@ extension AgentCore {
         for (key, listener) in listeners {
             page.sample(
                 [("listener", key.name)],
-                listener.counters.value(.rxPackets))
+                listener.counters.snapshot[.rxPackets])
         }
         page.family(
             "viaduct_listener_socket_dropped_packets_total", .counter,
@@ -258,7 +258,7 @@ extension AgentCore {
     private func addTables(_ page: inout MetricsPage) {
         let tables = host.bridges.sorted { $0.key < $1.key }.map { ("\($0.key)", $0.value.table) }
         let handles = tables.map(\.1)
-        let statistics = worker.perform { handles.map(\.statistics) }
+        let statistics = workers.perform { handles.map(\.statistics) }
         let rows = zip(tables.map(\.0), statistics)
         page.family("viaduct_fdb_entries", .gauge, "Entries of the MAC table.")
         for (name, it) in rows {

@@ -1,5 +1,5 @@
 // What exists because of what was written: kernel objects, numbers, counters and tables, beside the desired
-// state and keyed by the same names. Owned by the agent's actor; the worker borrows memory and descriptors
+// state and keyed by the same names. Owned by the agent's actor; the workers borrow memory and descriptors
 // through programs.
 
 internal import API
@@ -29,7 +29,7 @@ struct Place {
     let number: UInt32
     let member: UInt32
     let identity: UInt64
-    let counters: Datapath.Counters
+    let counters: CounterRows
 }
 
 /// A local port: a TAP, a packet socket, or neither while it cannot be had.
@@ -38,9 +38,10 @@ final class RunningPort {
         case tap(TAPDevice)
         case packetSocket(PacketSocket)
 
-        var descriptor: Int32 {
+        /// What worker number `worker` writes to.
+        func descriptor(_ worker: Int) -> Int32 {
             switch self {
-            case .tap(let tap): tap.descriptor
+            case .tap(let tap): tap.descriptors[worker]
             case .packetSocket(let socket): socket.descriptor
             }
         }
@@ -118,24 +119,32 @@ final class RunningBridge {
     var ports: [Name: RunningPort] = [:]
     var tunnels: [Name: RunningTunnel] = [:]
 
-    init(_ spec: Bridge, local: (inout NumberPool) -> RunningPort) throws(LinuxError) {
-        (memory, table) = try RunningBridge.makeTable(spec)
+    /// Whether several workers use the table.
+    private let isShared: Bool
+
+    init(
+        _ spec: Bridge, isShared: Bool, local: (inout NumberPool) -> RunningPort
+    ) throws(LinuxError) {
+        self.isShared = isShared
+        (memory, table) = try RunningBridge.makeTable(spec, isShared)
         self.local = local(&members)
     }
 
-    private static func makeTable(_ spec: Bridge) throws(LinuxError) -> (ZeroedMemory, ForwardingTable) {
+    private static func makeTable(
+        _ spec: Bridge, _ isShared: Bool
+    ) throws(LinuxError) -> (ZeroedMemory, ForwardingTable) {
         let memory = try ZeroedMemory(byteCount: ForwardingTable.byteCount(capacity: spec.macTableSize))
         let table = ForwardingTable(
             zeroed: memory.base, capacity: spec.macTableSize, ageingSeconds: spec.macAgingSeconds,
-            seed: .random(in: .min ... .max))
+            seed: .random(in: .min ... .max), isShared: isShared)
         return (memory, table)
     }
 
     /// Replaces the table by an empty one of another size; the old memory is returned for as long as the
-    /// worker may use it.
+    /// workers may use it.
     func resize(_ spec: Bridge) throws(LinuxError) -> (old: ForwardingTable, memory: ZeroedMemory) {
         let before = (table, memory)
-        (memory, table) = try RunningBridge.makeTable(spec)
+        (memory, table) = try RunningBridge.makeTable(spec, isShared)
         return before
     }
 
@@ -164,11 +173,12 @@ final class RunningListener {
     }
 
     let socket: UDPListener
-    let counters = Datapath.Counters.allocate()
+    let counters: CounterRows
     let identity: UInt64
 
-    init(_ key: Key, identity: UInt64, trains: Bool) throws(LinuxError) {
-        socket = try UDPListener(port: key.port, isIPv4: key.isIPv4, trains: trains)
+    init(_ key: Key, identity: UInt64, trains: Bool, workers: Int) throws(LinuxError) {
+        socket = try UDPListener(port: key.port, isIPv4: key.isIPv4, trains: trains, count: workers)
+        counters = .allocate(count: workers)
         self.identity = identity
     }
 

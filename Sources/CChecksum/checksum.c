@@ -26,9 +26,14 @@ uint64_t ccs_sum(const void *base, size_t count)
     uint64_t sum = 0;
     for (int lane = 0; lane < 8; lane++)
         sum += low0[lane];
-    for (; i < count; i += 4) {
-        uint32_t word = 0;
-        memcpy(&word, bytes + i, count - i < 4 ? count - i : 4);
+    uint32_t word;
+    for (; i + sizeof word <= count; i += sizeof word) {
+        memcpy(&word, bytes + i, sizeof word);
+        sum += word;
+    }
+    if (i < count) {
+        word = 0;
+        memcpy(&word, bytes + i, count - i);
         sum += word;
     }
     return (sum & 0xffffffff) + (sum >> 32);

@@ -23,7 +23,8 @@ static int close_with(int fd, int error)
     return -error;
 }
 
-int clx_tap_open(const char *name, unsigned offloads)
+/* IFF_TUN_EXCL: never attach to a TAP that is already there, it is somebody else's. */
+static int open_queue(const char *name, int more_flags)
 {
     struct ifreq request;
     int header_size = sizeof(struct clx_vnet_header);
@@ -32,14 +33,27 @@ int clx_tap_open(const char *name, unsigned offloads)
         return -errno;
     memset(&request, 0, sizeof request);
     strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-    /* IFF_TUN_EXCL: never attach to a TAP that is already there, it is somebody else's. */
-    request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL);
+    request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | more_flags);
     if (ioctl(fd, TUNSETIFF, &request) < 0)
         return close_with(fd, errno == EINVAL ? EEXIST : errno);
-    if (ioctl(fd, TUNSETVNETHDRSZ, &header_size) < 0 || ioctl(fd, TUNSETOFFLOAD, offloads) < 0)
+    if (ioctl(fd, TUNSETVNETHDRSZ, &header_size) < 0)
         return close_with(fd, errno);
     return fd;
 }
+
+static int create(const char *name, unsigned offloads, int more_flags)
+{
+    int fd = open_queue(name, IFF_TUN_EXCL | more_flags);
+    if (fd >= 0 && ioctl(fd, TUNSETOFFLOAD, offloads) < 0)
+        return close_with(fd, errno);
+    return fd;
+}
+
+int clx_tap_open(const char *name, unsigned offloads) { return create(name, offloads, 0); }
+
+int clx_tap_open_queues(const char *name, unsigned offloads) { return create(name, offloads, IFF_MULTI_QUEUE); }
+
+int clx_tap_join(const char *name) { return open_queue(name, IFF_MULTI_QUEUE); }
 
 int clx_tap_set_offloads(int fd, unsigned offloads)
 {

@@ -121,6 +121,8 @@ int clx_udp_open(const struct clx_endpoint *local, unsigned flags, int buffer_by
     if (fd < 0)
         return -errno;
     int result = configure(fd, local->family, flags);
+    if (!result && flags & CLX_UDP_JOIN)
+        result = clx_udp_share(fd);
     if (!result && bind(fd, (struct sockaddr *)&address, length) < 0)
         result = -errno;
     if (result) {
@@ -130,6 +132,8 @@ int clx_udp_open(const struct clx_endpoint *local, unsigned flags, int buffer_by
     set_buffers(fd, flags, buffer_bytes);
     return fd;
 }
+
+int clx_udp_share(int fd) { return set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1); }
 
 int clx_udp_port(int fd)
 {

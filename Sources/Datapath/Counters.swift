@@ -1,5 +1,5 @@
-// Counters of one port, tunnel or listener: a row of 64-bit words with one writer (the worker) and any
-// number of readers. Single-writer atomics with relaxed ordering compile to plain moves.
+// Counters of one port, tunnel or listener: for each worker a row of 64-bit words with one writer, that worker,
+// and any number of readers. Single-writer atomics with relaxed ordering compile to plain moves.
 //
 // At rest: rxPackets = rxForwarded + every rx drop, and over a bridge
 // rxCopies + icmpGenerated = txPackets + every tx drop.
@@ -19,7 +19,7 @@ public enum Counter: Int, CaseIterable, BitwiseCopyable, Sendable {
     case icmpGenerated
 }
 
-/// A borrowed row of counters; `CounterRow.allocate` and `deallocate` belong to the control plane.
+/// A borrowed row of counters; `CounterRows` owns it.
 @frozen
 public struct Counters: BitwiseCopyable, @unchecked Sendable {
     @usableFromInline let words: UnsafeMutablePointer<Atomic<UInt64>>
@@ -27,20 +27,8 @@ public struct Counters: BitwiseCopyable, @unchecked Sendable {
     /// Words in a row: the counters, then the drops of each direction by reason.
     @inlinable public static var wordCount: Int { 7 + 2 * DropReason.count }
 
-    /// A zeroed row. Freed by `deallocate()` once no program refers to it.
-    public static func allocate() -> Counters {
-        let words = UnsafeMutablePointer<Atomic<UInt64>>.allocate(capacity: wordCount)
-        for index in 0..<wordCount { (words + index).initialize(to: Atomic(0)) }
-        return Counters(words: words)
-    }
-
     @usableFromInline
     init(words: UnsafeMutablePointer<Atomic<UInt64>>) { self.words = words }
-
-    public func deallocate() {
-        words.deinitialize(count: Counters.wordCount)
-        words.deallocate()
-    }
 
     @inlinable
     func bump(_ index: Int, by amount: UInt64) {
@@ -93,7 +81,44 @@ public struct Counters: BitwiseCopyable, @unchecked Sendable {
     }
 }
 
-/// Values of one row, read at about the same time.
+/// The rows of one port, tunnel or listener, one for each worker. Each has cache lines of its own, so that
+/// workers that count at the same time do not wait for each other's. Belongs to the control plane.
+public struct CounterRows: BitwiseCopyable, @unchecked Sendable {
+    // Unchecked: the memory is atomic words, laid out once.
+    private let base: UnsafeMutableRawPointer
+    public let count: Int
+
+    /// Bytes from one row to the next: whole cache lines of 64 bytes.
+    public static var rowByteCount: Int { (Counters.wordCount * MemoryLayout<UInt64>.stride + 63) & ~63 }
+
+    /// `count` zeroed rows. Freed by `deallocate()` once no program refers to them.
+    public static func allocate(count: Int = 1) -> CounterRows {
+        let base = UnsafeMutableRawPointer.allocate(byteCount: count * rowByteCount, alignment: 64)
+        for row in 0..<count {
+            let words = (base + row * rowByteCount).bindMemory(
+                to: Atomic<UInt64>.self, capacity: Counters.wordCount)
+            for index in 0..<Counters.wordCount { (words + index).initialize(to: Atomic(0)) }
+        }
+        return CounterRows(base: base, count: count)
+    }
+
+    /// Atomic words need no ending.
+    public func deallocate() { base.deallocate() }
+
+    /// The row worker number `worker` counts in.
+    public func row(_ worker: Int) -> Counters {
+        precondition(worker >= 0 && worker < count, "a row for each worker")
+        return Counters(
+            words: (base + worker * CounterRows.rowByteCount).assumingMemoryBound(to: Atomic<UInt64>.self))
+    }
+
+    /// The sum over all workers, read at about the same time.
+    public var snapshot: CounterSnapshot {
+        (0..<count).reduce(.zero) { $0 + row($1).snapshot }
+    }
+}
+
+/// Values of one row, or of several together, read at about the same time.
 public struct CounterSnapshot: Equatable, Sendable {
     var words: [UInt64]
 

@@ -1,5 +1,6 @@
 // Where a frame goes: the bridge's whole mind, in one function without I/O, allocation or reference counts.
 
+public import Synchronization
 public import Wire
 
 /// What is to become of a frame.
@@ -59,7 +60,7 @@ struct Evidence: BitwiseCopyable {
     @usableFromInline var destination = Evidence.none
     /// The number of the port the destination is behind.
     @usableFromInline var port: UInt32 = 0
-    /// The table's additions by which an unknown destination was unknown.
+    /// The table's additions when an unknown destination was looked for.
     @usableFromInline var additions: UInt32 = 0
 
     @_noLocks @inlinable init() {}
@@ -118,13 +119,16 @@ public func decide(_ key: FlowKey, ingress: UInt32, _ view: ProgramView, nowSeco
     }
     if destination.isGroup { return Decision(Verdict(action: .flood), mask, evidence) }
 
+    // Before the look: what another worker adds meanwhile must count as later.
+    evidence.additions = table.additions
+    atomicMemoryFence(ordering: .acquiring)
     let entry = table.find(destination.rawValue)
-    guard entry != 0, !table.isExpired(entry, nowSeconds) else {
+    let isKnown = entry != 0 && !table.isExpired(entry, nowSeconds)
+    let egress = isKnown ? table.port(of: entry, destination) : .max
+    guard egress != .max else {
         evidence.destination = Evidence.absent
-        evidence.additions = table.additions
         return Decision(Verdict(action: .flood), mask, evidence)
     }
-    let egress = table.port(of: entry)
     evidence.destination = entry
     evidence.port = egress
     if egress == ingress { return Decision(.drop(.hairpin), mask, evidence) }

@@ -17,6 +17,24 @@ public struct FlowSnapshot: Sendable {
     public var ageMilliseconds: UInt64
 }
 
+extension FlowStatistics {
+    /// Two workers' counts together. Their masks are mostly the same ones: the larger number is taken.
+    public static func + (left: FlowStatistics, right: FlowStatistics) -> FlowStatistics {
+        var sum = left
+        sum.exactHits += right.exactHits
+        sum.maskedHits += right.maskedHits
+        sum.misses += right.misses
+        sum.redecisions += right.redecisions
+        sum.evictions += right.evictions
+        sum.expirations += right.expirations
+        sum.probes += right.probes
+        sum.flows += right.flows
+        sum.masks = max(left.masks, right.masks)
+        sum.capacity += right.capacity
+        return sum
+    }
+}
+
 extension FlowCache {
     public var capacity: Int { Int(header.pointee.capacity) }
 

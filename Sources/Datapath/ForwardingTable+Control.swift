@@ -64,10 +64,9 @@ extension ForwardingTable {
         let old = find(address.rawValue)
         if old != 0 { remove(old) }
         if header.pointee.count == header.pointee.capacity, !evictOne() { return false }
-        let entry = place(address.rawValue)
-        header.pointee.entries[Int(entry)].word |= 1 << 63
-        header.pointee.entries[Int(entry)].port = port
-        header.pointee.entries[Int(entry)].member = member
+        let entry = takePlace()
+        fill(entry, address.rawValue | 1 << 63, port, member, 0)
+        enter(entry, address.rawValue)
         header.pointee.staticCount += 1
         return true
     }
@@ -117,8 +116,16 @@ extension ForwardingTable {
         }
     }
 
-    /// Reclaims expired places, looking at no more than `limit` of them; the next call goes on from there.
+    /// Reclaims expired places, looking at no more than `limit` of them; the next call goes on from there. Workers
+    /// call it too: one that finds another changing the table leaves it for later.
     public func sweep(nowSeconds: UInt32, limit: Int) {
+        guard header.pointee.isShared else { return sweepAlone(nowSeconds, limit) }
+        guard tryLock() else { return }
+        sweepAlone(nowSeconds, limit)
+        unlock()
+    }
+
+    private func sweepAlone(_ nowSeconds: UInt32, _ limit: Int) {
         let end = header.pointee.highWater
         guard end > 0 else { return }
         for _ in 0..<min(limit, Int(end)) {

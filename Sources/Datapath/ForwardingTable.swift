@@ -1,7 +1,22 @@
 // The MAC table (FDB) of one bridge: which port a MAC address was last heard on.
 //
-// Contract. One writer, the bridge's worker; nobody else reads it while the worker runs. Memory comes from
-// outside, zeroed, and is never grown: capacity is a promise. Lookups and learning take constant time.
+// Contract. The bridge's workers read and write it while they run; the control plane touches it only while all
+// of them are parked between two breaths. Memory comes from outside, zeroed, and is never grown: capacity is a
+// promise. Lookups and learning take constant time.
+//
+// Sharing. With one worker (`isShared` false) there is nobody to mind. With several nobody waits:
+// - Readers take no lock. They read aligned words, which the processor reads whole, and look at an entry's word
+//   again after its port: if it has changed, the address is unknown for this frame.
+// - Whatever changes lists, counts, index or statistics holds the table's lock, which is only ever tried
+//   (`tryLock`): while another worker has it a frame's source is not learned; its next frame's is.
+// - A writer clears an entry's word before it changes its port, and sets it last, with fences between. An entry
+//   is in the index only while it is whole.
+// - A known address heard on its own port stores the second it was heard in, without the lock; its place in the
+//   order of eviction follows, at most once a second, when the lock is free.
+// - A change that a reader may have taken for the absence of a known address counts as an addition, after it is
+//   done: so no flow keeps flooding because it looked at the wrong moment. For this a reader takes `additions`
+//   before it looks (`Decision.swift`).
+// - Workers' clocks differ by a breath: an entry may have been heard in this worker's future.
 //
 // Ageing: an entry not refreshed for `ageingSeconds` is absent for every lookup from that second on; its
 // place is reclaimed later by `sweep`.
@@ -15,6 +30,7 @@
 // Members with equal counts form a list in `buckets[count]`, so that "the port holding most" is found and
 // kept up in constant time: counts change by one.
 
+public import Synchronization
 public import Wire
 
 /// What happened to a source address.
@@ -23,6 +39,8 @@ public enum LearnOutcome: BitwiseCopyable, Sendable {
     case refreshed, added, addedByEviction, moved
     /// A static entry says otherwise, or static entries fill the table.
     case refused
+    /// Another worker is changing the table: the next frame will do.
+    case postponed
 }
 
 /// One entry as the control plane sees it.
@@ -51,8 +69,8 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         @usableFromInline var newer: UInt32
         @usableFromInline var unused: UInt32
 
-        @inlinable var address: UInt64 { word & 0xffff_ffff_ffff }
-        @inlinable var isStatic: Bool { word &>> 63 == 1 }
+        @inlinable var address: UInt64 { @_noLocks get { word & 0xffff_ffff_ffff } }
+        @inlinable var isStatic: Bool { @_noLocks get { word &>> 63 == 1 } }
     }
 
     /// The learned addresses of one port.
@@ -90,6 +108,8 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         @usableFromInline var members: UnsafeMutablePointer<Member>
         @usableFromInline var buckets: UnsafeMutablePointer<UInt32>
         @usableFromInline var recentMoves: UnsafeMutablePointer<Move>
+        @usableFromInline var lock: UnsafeMutablePointer<Atomic<UInt32>>
+        @usableFromInline var isShared: Bool
         @usableFromInline var capacity: UInt32
         @usableFromInline var indexShift: UInt64
         @usableFromInline var indexMask: UInt64
@@ -111,6 +131,9 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     /// Ports and tunnels one bridge can have: the member numbers 1…65,535.
     public static var memberCapacity: Int { 65_536 }
 
+    /// The lock has a cache line to itself.
+    private static var lockByteCount: Int { 64 }
+
     static func indexBits(capacity: Int) -> Int {
         // Twice the entries, so that probe sequences stay short.
         UInt64.bitWidth - UInt64(capacity * 2 - 1).leadingZeroBitCount
@@ -123,14 +146,21 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         let members = memberCapacity * MemoryLayout<Member>.stride
         let buckets = (capacity + 2) * 4
         let moves = Int(moveCapacity) * MemoryLayout<Move>.stride
-        return (MemoryLayout<Header>.stride + index + entries + members + moves + buckets + 63) & ~63
+        let all = lockByteCount + MemoryLayout<Header>.stride + index + entries + members + moves + buckets
+        return (all + 63) & ~63
     }
 
     /// Lays an empty table into `memory`, which must be zeroed and at least `byteCount(capacity:)` long.
-    /// `seed` keeps the hash unpredictable for those who choose MAC addresses.
-    public init(zeroed memory: UnsafeMutableRawPointer, capacity: Int, ageingSeconds: Int, seed: UInt64) {
+    /// `seed` keeps the hash unpredictable for those who choose MAC addresses; `isShared`: by several workers.
+    public init(
+        zeroed memory: UnsafeMutableRawPointer, capacity: Int, ageingSeconds: Int, seed: UInt64,
+        isShared: Bool = false
+    ) {
         let bits = ForwardingTable.indexBits(capacity: capacity)
-        var cursor = memory + MemoryLayout<Header>.stride
+        let lock = memory.bindMemory(to: Atomic<UInt32>.self, capacity: 1)
+        lock.initialize(to: Atomic(0))
+        let start = memory + ForwardingTable.lockByteCount
+        var cursor = start + MemoryLayout<Header>.stride
         func take<T: BitwiseCopyable>(_ count: Int, _ type: T.Type) -> UnsafeMutablePointer<T> {
             defer { cursor += count * MemoryLayout<T>.stride }
             return cursor.bindMemory(to: T.self, capacity: count)
@@ -140,11 +170,12 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         let moves = take(Int(ForwardingTable.moveCapacity), Move.self)
         let members = take(ForwardingTable.memberCapacity, Member.self)
         let buckets = take(capacity + 2, UInt32.self)
-        header = memory.bindMemory(to: Header.self, capacity: 1)
+        header = start.bindMemory(to: Header.self, capacity: 1)
         header.initialize(
             to: Header(
                 index: index, entries: entries, members: members, buckets: buckets, recentMoves: moves,
-                capacity: UInt32(capacity), indexShift: UInt64(64 - bits), indexMask: (1 << UInt64(bits)) - 1,
+                lock: lock, isShared: isShared, capacity: UInt32(capacity), indexShift: UInt64(64 - bits),
+                indexMask: (1 << UInt64(bits)) - 1,
                 seed: seed | 1, ageingSeconds: UInt32(ageingSeconds), count: 0, staticCount: 0, highWater: 0,
                 firstFree: 0, largestCount: 0, sweepCursor: 0, additions: 0, moves: 0, evictions: 0,
                 expirations: 0,
@@ -176,7 +207,8 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     @inlinable
     func isExpired(_ entry: UInt32, _ nowSeconds: UInt32) -> Bool {
         let it = header.pointee.entries[Int(entry)]
-        return !it.isStatic && nowSeconds &- it.seenSeconds >= header.pointee.ageingSeconds
+        let age = Int32(bitPattern: nowSeconds &- it.seenSeconds)
+        return !it.isStatic && age >= Int32(bitPattern: header.pointee.ageingSeconds)
     }
 
     /// The port an address was last heard on, or `UInt32.max`.
@@ -185,12 +217,22 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     public func lookup(_ address: MACAddress, nowSeconds: UInt32) -> UInt32 {
         let entry = find(address.rawValue)
         guard entry != 0, !isExpired(entry, nowSeconds) else { return .max }
-        return header.pointee.entries[Int(entry)].port
+        return port(of: entry, address)
     }
 
+    /// The port of an address that was found in place `entry`, or `UInt32.max` when it no longer is there.
     @_noLocks
     @inlinable
-    func port(of entry: UInt32) -> UInt32 { header.pointee.entries[Int(entry)].port }
+    func port(of entry: UInt32, _ address: MACAddress) -> UInt32 {
+        let place = header.pointee.entries + Int(entry)
+        guard header.pointee.isShared else { return place.pointee.port }
+        let word = place.pointee.word
+        atomicMemoryFence(ordering: .acquiring)
+        let port = place.pointee.port
+        atomicMemoryFence(ordering: .acquiring)
+        let isThere = word != 0 && place.pointee.word == word && place.pointee.address == address.rawValue
+        return isThere ? port : .max
+    }
 
     // MARK: What flows rest on
 
@@ -203,7 +245,12 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     @inlinable
     func holds(_ entry: UInt32, _ address: MACAddress, port: UInt32, nowSeconds: UInt32) -> Bool {
         let place = header.pointee.entries[Int(entry)]
-        return place.address == address.rawValue && place.port == port && !isExpired(entry, nowSeconds)
+        guard place.address == address.rawValue, place.port == port, !isExpired(entry, nowSeconds) else {
+            return false
+        }
+        guard header.pointee.isShared else { return true }
+        atomicMemoryFence(ordering: .acquiring)
+        return place.word != 0 && header.pointee.entries[Int(entry)].word == place.word
     }
 
     /// What `learn` does for an address that is in place `entry` already. False when it is not, or would move.
@@ -214,6 +261,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         guard place.pointee.address == address.rawValue else { return false }
         if place.pointee.isStatic { return true }
         guard place.pointee.port == port else { return false }
+        if header.pointee.isShared { return refreshShared(entry, address, nowSeconds: nowSeconds) }
         if place.pointee.seenSeconds != nowSeconds { touch(entry, nowSeconds) }
         return true
     }
@@ -225,6 +273,16 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     @inlinable
     public func learn(_ address: MACAddress, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome
     {
+        if header.pointee.isShared {
+            return learnShared(address, port: port, member: member, nowSeconds: nowSeconds)
+        }
+        return learnAlone(address, port: port, member: member, nowSeconds: nowSeconds)
+    }
+
+    /// What `learn` does when nobody else changes the table.
+    @_noLocks
+    @inlinable @inline(__always)
+    func learnAlone(_ address: MACAddress, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome {
         let entry = find(address.rawValue)
         guard entry != 0 else { return add(address.rawValue, port, member, nowSeconds) }
         let place = header.pointee.entries + Int(entry)
@@ -234,32 +292,38 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             if place.pointee.seenSeconds != nowSeconds { touch(entry, nowSeconds) }
             return .refreshed
         }
+        return move(entry, port, member, nowSeconds)
+    }
+
+    /// Notes that a known address was heard on another port than before.
+    @inlinable @inline(never)
+    func move(_ entry: UInt32, _ port: UInt32, _ member: UInt32, _ nowSeconds: UInt32) -> LearnOutcome {
+        let place = header.pointee.entries + Int(entry)
+        let address = place.pointee.address
         let wasExpired = isExpired(entry, nowSeconds)
         let former = place.pointee.port
         unlink(entry)
-        place.pointee.port = port
-        place.pointee.member = member
-        place.pointee.seenSeconds = nowSeconds
+        place.pointee.word = 0
+        fill(entry, address, port, member, nowSeconds)
         link(entry)
+        noteAbsence()
         if wasExpired {
             header.pointee.expirations &+= 1
             header.pointee.additions &+= 1
             return .added
         }
         let slot = Int(truncatingIfNeeded: header.pointee.moves % ForwardingTable.moveCapacity)
-        header.pointee.recentMoves[slot] = Move(address: address.rawValue, from: former, to: port)
+        header.pointee.recentMoves[slot] = Move(address: address, from: former, to: port)
         header.pointee.moves &+= 1
         return .moved
     }
 
-    @inlinable
+    @inlinable @inline(never)
     func touch(_ entry: UInt32, _ nowSeconds: UInt32) {
         let place = header.pointee.entries + Int(entry)
         if isExpired(entry, nowSeconds) { header.pointee.additions &+= 1 }
         place.pointee.seenSeconds = nowSeconds
-        guard header.pointee.members[Int(place.pointee.member)].newest != entry else { return }
-        detach(entry)
-        append(entry)
+        makeNewest(entry)
     }
 
     @inlinable
@@ -272,12 +336,23 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             }
             outcome = .addedByEviction
         }
-        let entry = place(address)
-        header.pointee.entries[Int(entry)].port = port
-        header.pointee.entries[Int(entry)].member = member
-        header.pointee.entries[Int(entry)].seenSeconds = nowSeconds
+        let entry = takePlace()
+        fill(entry, address, port, member, nowSeconds)
         link(entry)
+        enter(entry, address)
         return outcome
+    }
+
+    /// Writes an entry whose word is 0 so that whoever reads the word reads the rest of it too.
+    @inlinable
+    func fill(_ entry: UInt32, _ word: UInt64, _ port: UInt32, _ member: UInt32, _ nowSeconds: UInt32) {
+        let place = header.pointee.entries + Int(entry)
+        atomicMemoryFence(ordering: .releasing)
+        place.pointee.port = port
+        place.pointee.member = member
+        place.pointee.seenSeconds = nowSeconds
+        atomicMemoryFence(ordering: .releasing)
+        place.pointee.word = word
     }
 
     /// Removes the least recently heard address of the port that holds most. False when all are static.
@@ -293,9 +368,9 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
 
     // MARK: Places and the hash index
 
-    /// Takes a free place for `address` and puts it into the index. The table must not be full.
+    /// Takes a free place. The table must not be full.
     @inlinable
-    func place(_ address: UInt64) -> UInt32 {
+    func takePlace() -> UInt32 {
         var entry = header.pointee.firstFree
         if entry != 0 {
             header.pointee.firstFree = header.pointee.entries[Int(entry)].newer
@@ -303,15 +378,21 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             header.pointee.highWater &+= 1
             entry = header.pointee.highWater
         }
-        header.pointee.entries[Int(entry)].word = address
         header.pointee.count &+= 1
-        header.pointee.additions &+= 1
+        return entry
+    }
+
+    /// Puts an entry that is whole into the index.
+    @inlinable
+    func enter(_ entry: UInt32, _ address: UInt64) {
         var slot = self.slot(of: address)
         while header.pointee.index[Int(truncatingIfNeeded: slot)] != 0 {
             slot = (slot &+ 1) & header.pointee.indexMask
         }
+        atomicMemoryFence(ordering: .releasing)
         header.pointee.index[Int(truncatingIfNeeded: slot)] = entry
-        return entry
+        atomicMemoryFence(ordering: .releasing)
+        header.pointee.additions &+= 1
     }
 
     /// Takes an entry out of lists and index and frees its place.
@@ -328,6 +409,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         place.pointee.newer = header.pointee.firstFree
         header.pointee.firstFree = entry
         header.pointee.count &-= 1
+        noteAbsence()
     }
 
     /// Linear probing without tombstones: entries behind the hole move up when their home allows it.
@@ -349,78 +431,5 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             }
         }
         index[Int(truncatingIfNeeded: hole)] = 0
-    }
-
-    // MARK: A member's list and count
-
-    @inlinable
-    func link(_ entry: UInt32) {
-        append(entry)
-        let member = header.pointee.entries[Int(entry)].member
-        changeCount(of: member, to: header.pointee.members[Int(member)].count &+ 1)
-    }
-
-    @inlinable
-    func unlink(_ entry: UInt32) {
-        detach(entry)
-        let member = header.pointee.entries[Int(entry)].member
-        changeCount(of: member, to: header.pointee.members[Int(member)].count &- 1)
-    }
-
-    @inlinable
-    func append(_ entry: UInt32) {
-        let place = header.pointee.entries + Int(entry)
-        let member = header.pointee.members + Int(place.pointee.member)
-        place.pointee.older = member.pointee.newest
-        place.pointee.newer = 0
-        if member.pointee.newest != 0 {
-            header.pointee.entries[Int(member.pointee.newest)].newer = entry
-        } else {
-            member.pointee.oldest = entry
-        }
-        member.pointee.newest = entry
-    }
-
-    @inlinable
-    func detach(_ entry: UInt32) {
-        let place = header.pointee.entries + Int(entry)
-        let member = header.pointee.members + Int(place.pointee.member)
-        if place.pointee.older != 0 {
-            header.pointee.entries[Int(place.pointee.older)].newer = place.pointee.newer
-        } else {
-            member.pointee.oldest = place.pointee.newer
-        }
-        if place.pointee.newer != 0 {
-            header.pointee.entries[Int(place.pointee.newer)].older = place.pointee.older
-        } else {
-            member.pointee.newest = place.pointee.older
-        }
-    }
-
-    @inlinable
-    func changeCount(of number: UInt32, to count: UInt32) {
-        let members = header.pointee.members
-        let buckets = header.pointee.buckets
-        let member = members + Int(number)
-        let old = member.pointee.count
-        if old != 0 {
-            let previous = member.pointee.previousInBucket
-            let next = member.pointee.nextInBucket
-            if previous != 0 { members[Int(previous)].nextInBucket = next } else { buckets[Int(old)] = next }
-            if next != 0 { members[Int(next)].previousInBucket = previous }
-        }
-        member.pointee.count = count
-        if count != 0 {
-            let head = buckets[Int(count)]
-            member.pointee.previousInBucket = 0
-            member.pointee.nextInBucket = head
-            if head != 0 { members[Int(head)].previousInBucket = number }
-            buckets[Int(count)] = number
-        }
-        if count > header.pointee.largestCount {
-            header.pointee.largestCount = count
-        } else if old == header.pointee.largestCount, old != 0, buckets[Int(old)] == 0 {
-            header.pointee.largestCount = old &- 1
-        }
     }
 }

@@ -1,10 +1,11 @@
 // The configuration as the packet path sees it: flat arrays of trivial values, compiled by the control plane,
-// never changed afterwards, adopted by the worker between two breaths. Everything is found by number; names
-// and resources do not exist here.
+// never changed afterwards, adopted by the workers between two breaths. Everything is found by number; names
+// and resources do not exist here. Each worker has a program of its own: descriptors and counter rows are its
+// alone, all the rest is shared memory.
 //
 // Numbers: a port (local or tunnel) keeps its number for life; within its bridge it has a member number
 // (from 1) for the MAC table. Tables, counters and descriptors belong to the control plane, which frees them
-// only after the worker has adopted a program without them.
+// only after the workers have adopted programs without them.
 
 public import Wire
 
@@ -64,8 +65,10 @@ public struct PortEntry: BitwiseCopyable, Sendable {
     public var member: UInt32 = 0
     /// Largest layer-3 packet that may leave here, bytes.
     public var mtu: UInt32 = 1500
-    /// The TAP or packet socket; -1 while there is none.
+    /// The TAP's queue of this worker, or the packet socket; -1 while there is none.
     public var descriptor: Int32 = -1
+    /// Whether this worker reads `descriptor`: a packet socket is written by all and read by one.
+    public var isReadHere = true
     /// Position in the tunnel array.
     public var tunnel: UInt32 = 0
     public var counters: Counters
@@ -152,6 +155,8 @@ public final class Program: @unchecked Sendable {
     public let view: ProgramView
     public let portCount: Int
     public let listenerCount: Int
+    /// Owner of what is the same for all workers, nil when it is this one.
+    private let original: Program?
 
     /// Compiles. `ports[n]` is port number n, `.absent` where the number is free; `bridge` and `tunnel` of a
     /// port are positions in the other arrays; a sender's port is the tunnel its datagrams belong to.
@@ -170,14 +175,29 @@ public final class Program: @unchecked Sendable {
             dropsReservedBits: dropsReservedBits)
         portCount = ports.count
         listenerCount = listeners.count
+        original = nil
+    }
+
+    /// The same configuration for another worker, whose ports and listeners differ by descriptors and counters
+    /// only.
+    public init(_ original: Program, ports: [PortEntry], listeners: [ListenerEntry]) {
+        precondition(ports.count == original.portCount && listeners.count == original.listenerCount)
+        var view = original.view
+        view.ports = Program.copy(ports)
+        view.listeners = Program.copy(listeners)
+        self.view = view
+        portCount = ports.count
+        listenerCount = listeners.count
+        self.original = original
     }
 
     deinit {
         view.ports.deallocate()
+        view.listeners.deallocate()
+        guard original == nil else { return }
         view.tunnels.deallocate()
         view.bridges.deallocate()
         view.flood.deallocate()
-        view.listeners.deallocate()
         view.senders.deallocate()
     }
 

@@ -67,6 +67,8 @@ struct KernelOutput: EngineOutput, ~Copyable {
             port.counters.transmitted(frame.frameCount, byteCount: frame.accountedByteCount)
         } else if code == EINVAL, frame.isTrain {
             writeEach(frame, to: port)
+        } else if code == EINVAL, let plan = SegmentPlan(frame, FrameShape(frame)) {
+            writeSegments(frame, plan, to: port)
         } else {
             port.counters.dropTransmit(KernelOutput.localReason(code), frame.frameCount)
         }
@@ -91,29 +93,53 @@ struct KernelOutput: EngineOutput, ~Copyable {
         }
     }
 
-    /// 0, or errno.
-    private func hand(_ frame: Superframe, to descriptor: Int32) -> Int32 {
-        var header = clx_vnet_header(frame)
+    /// The same for a superframe that came whole, as kernels before 6.2 refuse those of UDP: it is cut here. It is
+    /// one copy still, sent when all of it was.
+    private mutating func writeSegments(_ frame: Superframe, _ plan: SegmentPlan, to port: PortEntry) {
+        let header = reserve(plan.headerByteCount)
+        for index in 0..<plan.count {
+            plan.emitHeader(index, of: frame, to: header)
+            parts[1] = iovec(iov_base: header, iov_len: plan.headerByteCount)
+            parts[2] = iovec(
+                iov_base: frame.base + plan.headerByteCount + index * plan.segmentByteCount,
+                iov_len: plan.byteCount(of: index))
+            let code = gather(clx_vnet_header(), 3, port.descriptor)
+            guard code == 0 else {
+                port.counters.dropTransmit(KernelOutput.localReason(code))
+                return
+            }
+        }
+        port.counters.transmitted(byteCount: frame.byteCount)
+    }
+
+    /// Writes a virtio-net header and `parts[1..<count]`. 0, or errno.
+    private func gather(_ header: clx_vnet_header, _ count: Int, _ descriptor: Int32) -> Int32 {
+        var header = header
         return withUnsafeMutableBytes(of: &header) { header in
             parts[0] = iovec(iov_base: header.baseAddress, iov_len: header.count)
-            var count = 2
-            if frame.isTrain {
-                let train = frame.train
-                parts[1] = iovec(iov_base: frame.base, iov_len: train.headerByteCount)
-                var payload = train.payload
-                var left = frame.byteCount - train.headerByteCount
-                let segment = Int(frame.offload.segmentByteCount)
-                while left > 0, count < KernelOutput.partCapacity {
-                    parts[count] = iovec(iov_base: payload, iov_len: min(segment, left))
-                    payload += train.strideByteCount
-                    left -= segment
-                    count += 1
-                }
-            } else {
-                parts[1] = iovec(iov_base: frame.base, iov_len: frame.byteCount)
-            }
             return writev(descriptor, parts, Int32(count)) < 0 ? errno : 0
         }
+    }
+
+    /// 0, or errno.
+    private func hand(_ frame: Superframe, to descriptor: Int32) -> Int32 {
+        guard frame.isTrain else {
+            parts[1] = iovec(iov_base: frame.base, iov_len: frame.byteCount)
+            return gather(clx_vnet_header(frame), 2, descriptor)
+        }
+        let train = frame.train
+        parts[1] = iovec(iov_base: frame.base, iov_len: train.headerByteCount)
+        let segment = Int(frame.offload.segmentByteCount)
+        var payload = train.payload
+        var left = frame.byteCount - train.headerByteCount
+        var count = 2
+        while left > 0, count < KernelOutput.partCapacity {
+            parts[count] = iovec(iov_base: payload, iov_len: min(segment, left))
+            payload += train.strideByteCount
+            left -= segment
+            count += 1
+        }
+        return gather(clx_vnet_header(frame), count, descriptor)
     }
 
     static func localReason(_ code: Int32) -> DropReason {

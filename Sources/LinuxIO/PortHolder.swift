@@ -58,19 +58,27 @@ public enum PortHolder: Equatable, Sendable, CustomStringConvertible {
         return nil
     }
 
+    /// The longest running of those that have one of the sockets: a process that has just been forked has them all
+    /// until it runs its program.
     private static func process(with inodes: Set<String>) -> PortHolder? {
         let links = Set(inodes.map { "socket:[\($0)]" })
-        for entry in ProcFile.entries("/proc") {
-            guard let id = Int32(entry) else { continue }
-            let isHolder = ProcFile.entries("/proc/\(entry)/fd").contains { descriptor in
-                ProcFile.link("/proc/\(entry)/fd/\(descriptor)").map(links.contains) ?? false
-            }
-            if isHolder {
-                let command = ProcFile.read("/proc/\(entry)/comm")?.prefix { $0 != "\n" } ?? "?"
-                return .process(id: id, command: String(command))
+        let holders = ProcFile.entries("/proc").compactMap { Int32($0) }.filter { id in
+            ProcFile.entries("/proc/\(id)/fd").contains { descriptor in
+                ProcFile.link("/proc/\(id)/fd/\(descriptor)").map(links.contains) ?? false
             }
         }
-        return nil
+        guard let id = holders.min(by: { startTicks($0) < startTicks($1) }) else { return nil }
+        let command = ProcFile.read("/proc/\(id)/comm")?.prefix { $0 != "\n" } ?? "?"
+        return .process(id: id, command: String(command))
+    }
+
+    /// When a process began, clock ticks since boot: field 22 of its stat, the 20th behind the command (proc(5)).
+    private static func startTicks(_ id: Int32) -> UInt64 {
+        guard let stat = ProcFile.read("/proc/\(id)/stat"), let end = stat.lastIndex(of: ")") else {
+            return .max
+        }
+        let fields = stat[stat.index(after: end)...].split(separator: " ")
+        return fields.count > 19 ? UInt64(fields[19]) ?? .max : .max
     }
 
     private static func device(on port: UInt16) -> PortHolder? {

@@ -24,9 +24,11 @@ public struct InterfaceSettings: Equatable, Sendable {
     }
 }
 
-/// A TAP. Not for concurrent use: the control plane owns it, the worker borrows the descriptor.
+/// A TAP. Not for concurrent use: the control plane owns it, the workers borrow the descriptors.
 public final class TAPDevice {
-    public let descriptor: Int32
+    /// One per queue. With several the kernel gives a frame to the queue its flow was last written to, and one it
+    /// has not seen for three seconds to the queue of its hash; each worker has a queue.
+    public let descriptors: [Int32]
     public let index: Int32
     public private(set) var settings: InterfaceSettings
 
@@ -37,13 +39,13 @@ public final class TAPDevice {
     /// each of its segments it still fits one UDP message of 65,507 bytes.
     static let superframeLimit = Netlink.SuperframeLimit(byteCount: 61_440, segmentCount: 44)
 
-    private init(descriptor: Int32, index: Int32, settings: InterfaceSettings) {
-        self.descriptor = descriptor
+    private init(descriptors: [Int32], index: Int32, settings: InterfaceSettings) {
+        self.descriptors = descriptors
         self.index = index
         self.settings = settings
     }
 
-    deinit { close(descriptor) }
+    deinit { for descriptor in descriptors { close(descriptor) } }
 
     /// Creates the interface, names, addresses and raises it. On any failure nothing is left.
     /// EBUSY or EEXIST: the name is taken. ENOENT: there is no such namespace.
@@ -51,24 +53,34 @@ public final class TAPDevice {
     /// The TAP is always born in the agent's namespace: its descriptor keeps the namespace it was opened in
     /// alive, and a guest's must be able to go.
     public static func create(
-        _ settings: InterfaceSettings, offload: OffloadFeatures = .all
+        _ settings: InterfaceSettings, offload: OffloadFeatures = .all, queues: Int = 1
     ) throws(LinuxError) -> TAPDevice {
         let what = "create interface \(settings.name)"
         // Asked first, so that a hopeless attempt makes nothing that anybody is told about.
         try checkFree(settings)
         // A name with %d is numbered by the kernel; it is in use only until the move.
         let birthName = settings.namespace == nil ? settings.name : "viaduct%d"
-        let descriptor = try check(clx_tap_open(birthName, offload.tapFlags), what)
+        var descriptors = [
+            try check(
+                queues > 1
+                    ? clx_tap_open_queues(birthName, offload.tapFlags)
+                    : clx_tap_open(birthName, offload.tapFlags), what)
+        ]
         do throws(LinuxError) {
+            // All queues before the move: the kernel looks for the name where the descriptor was opened.
+            for _ in 1..<max(1, queues) {
+                guard let name = currentName(descriptors[0]) else { throw LinuxError(what, code: ENODEV) }
+                descriptors.append(try check(clx_tap_join(name), what))
+            }
             if let namespace = settings.namespace {
-                try move(descriptor, to: namespace, as: settings.name)
+                try move(descriptors[0], to: namespace, as: settings.name)
             }
             let index = try Namespace.run(in: settings.namespace) { () throws(LinuxError) in
                 try configure(settings)
             }
-            return TAPDevice(descriptor: descriptor, index: index, settings: settings)
+            return TAPDevice(descriptors: descriptors, index: index, settings: settings)
         } catch {
-            close(descriptor)
+            for descriptor in descriptors { close(descriptor) }
             throw error
         }
     }
@@ -178,7 +190,7 @@ public final class TAPDevice {
     }
 
     /// Whether the kernel still has the interface, wherever it has been moved or renamed to.
-    public var exists: Bool { TAPDevice.currentName(descriptor) != nil }
+    public var exists: Bool { TAPDevice.currentName(descriptors[0]) != nil }
 
     /// The interface as it is now, nil when it is gone.
     public func link() throws(LinuxError) -> Link? {

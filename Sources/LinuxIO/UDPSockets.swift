@@ -7,9 +7,11 @@ internal import Datapath
 internal import Glibc
 public import Wire
 
-/// A UDP socket that receives VXLAN.
+/// A UDP port that receives VXLAN, by one socket for each worker. The kernel gives all datagrams with the same
+/// addresses and ports to the same socket, so that a flow stays with one worker.
 public final class UDPListener {
-    public let descriptor: Int32
+    /// One per worker.
+    public let descriptors: [Int32]
     public let port: UInt16
     public let isIPv4: Bool
 
@@ -17,23 +19,33 @@ public final class UDPListener {
     static let bufferByteCount: Int32 = 8 << 20
 
     /// `trains`: take equal-sized datagrams of a flow together (UDP_GRO). EADDRINUSE when somebody else has
-    /// the port.
-    public init(port: UInt16, isIPv4: Bool, trains: Bool = true) throws(LinuxError) {
+    /// the port: the first socket wants it for itself and lets the others join when it has it.
+    public init(port: UInt16, isIPv4: Bool, trains: Bool = true, count: Int = 1) throws(LinuxError) {
         let any: IPAddress = isIPv4 ? .v4(IPv4Address(rawValue: 0)) : .v6(IPv6Address(high: 0, low: 0))
         var endpoint = clx_endpoint(any, port: port)
-        descriptor = try check(
-            clx_udp_open(
-                &endpoint, UInt32(CLX_UDP_RECEIVER) | (trains ? UInt32(CLX_UDP_TRAINS) : 0),
-                UDPListener.bufferByteCount),
-            "listen on UDP port \(port) (\(isIPv4 ? "IPv4" : "IPv6"))")
+        let what = "listen on UDP port \(port) (\(isIPv4 ? "IPv4" : "IPv6"))"
+        let flags = UInt32(CLX_UDP_RECEIVER) | (trains ? UInt32(CLX_UDP_TRAINS) : 0)
+        var opened: [Int32] = []
+        do throws(LinuxError) {
+            for number in 0..<count {
+                if number == 1 { _ = try check(clx_udp_share(opened[0]), what) }
+                let join = number == 0 ? 0 : UInt32(CLX_UDP_JOIN)
+                opened.append(
+                    try check(clx_udp_open(&endpoint, flags | join, UDPListener.bufferByteCount), what))
+            }
+        } catch {
+            for descriptor in opened { close(descriptor) }
+            throw error
+        }
+        descriptors = opened
         self.port = port
         self.isIPv4 = isIPv4
     }
 
-    deinit { close(descriptor) }
+    deinit { for descriptor in descriptors { close(descriptor) } }
 
     /// Datagrams the kernel dropped here: full queue, bad checksum, bad length.
-    public var droppedCount: Int { Int(max(0, clx_socket_drops(descriptor))) }
+    public var droppedCount: Int { descriptors.reduce(0) { $0 + Int(max(0, clx_socket_drops($1))) } }
 }
 
 /// The options that belong to a sending socket rather than to a datagram.

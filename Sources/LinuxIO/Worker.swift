@@ -1,6 +1,6 @@
-// One worker: a thread that sleeps in epoll, takes batches in from every ready port and listener, runs the
-// engine over them and flushes. Between two breaths, and only there, it does what the control plane asks:
-// adopts a program, reads or changes MAC tables.
+// One worker (`WorkerSet` has them all): a thread that sleeps in epoll, takes batches in from every ready port
+// and listener, runs the engine over them and flushes. Between two breaths, and only there, it does what the
+// control plane asks: adopts a program, reads or changes MAC tables.
 //
 //   control plane ── perform/adopt ──▶ mailbox ──(eventfd)──▶ breath … breath ──▶ next request
 
@@ -54,15 +54,17 @@ public final class Worker: Sendable {
     private let isStopping = Atomic<Bool>(false)
     private let hasEnded = DispatchSemaphore(value: 0)
 
-    /// Starts the thread with an empty program.
-    public init(events: WorkerEvents, settings: WorkerSettings = WorkerSettings()) throws(LinuxError) {
+    /// Starts the thread with an empty program. `name`: at most 15 characters, the kernel's limit.
+    public init(
+        events: WorkerEvents, settings: WorkerSettings = WorkerSettings(), name: String = "viaduct-worker"
+    ) throws(LinuxError) {
         let flowMemory = try ZeroedMemory(byteCount: FlowCache.byteCount(capacity: settings.flowCapacity))
         wakeup = try check(clx_eventfd_create(), "create an eventfd")
         let epoll = try check(clx_epoll_create(), "create an epoll instance")
         try check(clx_epoll_add(epoll, wakeup, WorkerLoop.wakeupToken), "watch the eventfd")
         breathMilliseconds.store(clx_monotonic_ms(), ordering: .relaxed)
         let thread = Thread { [self] in
-            clx_name_thread("viaduct-worker")
+            clx_name_thread(name)
             do {
                 var loop = WorkerLoop(
                     epoll: epoll, events: events, settings: settings, flowMemory: flowMemory)
@@ -124,15 +126,18 @@ public final class Worker: Sendable {
     private func submit<R: Sendable>(_ body: @escaping @Sendable (inout WorkerLoop) -> R) -> R {
         let done = DispatchSemaphore(value: 0)
         let result = ResultBox<R>()
-        mailbox.withLock {
-            $0.append { loop in
-                result.set(body(&loop))
-                done.signal()
-            }
+        post { loop in
+            result.set(body(&loop))
+            done.signal()
         }
-        clx_eventfd_signal(wakeup)
         done.wait()
         return result.take()
+    }
+
+    /// Leaves a request and does not wait for it.
+    func post(_ request: @escaping Request) {
+        mailbox.withLock { $0.append(request) }
+        clx_eventfd_signal(wakeup)
     }
 
     private func run(_ loop: inout WorkerLoop) {

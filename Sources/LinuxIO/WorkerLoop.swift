@@ -37,6 +37,7 @@ struct WorkerLoop: ~Copyable {
     private var lastSweep: UInt64 = 0
     /// Frames and datagrams taken in by the last breath.
     private(set) var takenCount = 0
+    private var takenByteCount = 0
 
     init(epoll: Int32, events: WorkerEvents, settings: WorkerSettings, flowMemory: ZeroedMemory) {
         patience = Patience(limitNanoseconds: UInt64(settings.spinMicroseconds) * 1000)
@@ -65,10 +66,13 @@ struct WorkerLoop: ~Copyable {
 
     /// One breath. True when the control plane has left a request.
     mutating func breathe() -> Bool {
-        let count = patience.wait(epoll, ready, 64, sleepMilliseconds: Int32(WorkerLoop.sleepMilliseconds))
+        let count = patience.wait(
+            epoll, ready, 64, sleepMilliseconds: Int32(WorkerLoop.sleepMilliseconds),
+            takenByteCount: takenByteCount)
         nowMilliseconds = clx_monotonic_ms()
         output.nowMilliseconds = nowMilliseconds
         takenCount = 0
+        takenByteCount = 0
         var hasMail = false
         for index in 0..<Int(max(0, count)) {
             let token = ready[index].token
@@ -127,6 +131,7 @@ struct WorkerLoop: ~Copyable {
                 return
             }
             takenCount += 1
+            takenByteCount += count
             let frame = Superframe(
                 base: base, byteCount: max(0, count - MemoryLayout<clx_vnet_header>.size),
                 offload: Offload(header))
@@ -152,6 +157,7 @@ struct WorkerLoop: ~Copyable {
                 port.counters.dropReceived(.badOffload)
                 continue
             }
+            takenByteCount += Int(raw.length)
             let frame = Superframe(base: data, byteCount: Int(raw.length), offload: Offload(raw.offload))
             engine.forward(frame, ingress: number, nowMilliseconds: nowMilliseconds, to: &output)
         }
@@ -169,6 +175,7 @@ struct WorkerLoop: ~Copyable {
         for index in 0..<Int(max(0, count)) {
             let raw = datagrams[index]
             guard let data = raw.data else { continue }
+            takenByteCount += Int(raw.length)
             let datagram = Datagram(
                 base: data, byteCount: Int(raw.length), segmentByteCount: Int(raw.segment),
                 isTruncated: raw.truncated != 0, typeOfService: UInt8(truncatingIfNeeded: raw.tos),
@@ -218,7 +225,7 @@ struct WorkerLoop: ~Copyable {
         var result: [UInt64: Watched] = [:]
         for number in 0..<program.portCount {
             let port = program.port(number)
-            guard port.descriptor >= 0 else { continue }
+            guard port.isReadHere, port.descriptor >= 0 else { continue }
             result[portToken | UInt64(number)] = Watched(descriptor: port.descriptor, identity: port.identity)
         }
         for number in 0..<program.listenerCount {

@@ -14,8 +14,9 @@ struct AgentCommand: AsyncParsableCommand {
         abstract: "Run the agent of this host.",
         discussion: """
             Every option is also a field of the configuration file (listen, socket, state, underlay_driver, offload, \
-            spin_microseconds, log_level, log_format, source_ports, strict_vxlan, flow_limit) and an environment \
-            variable: VIADUCT_ and the field in capitals. Flags win over the environment, the environment over the file.
+            spin_microseconds, workers, log_level, log_format, source_ports, strict_vxlan, flow_limit) and an \
+            environment variable: VIADUCT_ and the field in capitals. Flags win over the environment, the environment \
+            over the file.
             """)
 
     @Option(help: "IP address and TCP port of the API.") var listen: String?
@@ -23,8 +24,9 @@ struct AgentCommand: AsyncParsableCommand {
     @Option(help: "Path of the state database.") var state: String?
     @Option(help: "auto or socket.") var underlayDriver: String?
     @Option(help: "The kernel's segmentation and receive offloads: auto or off.") var offload: String?
-    @Option(help: "Microseconds a worker goes on looking for packets before it sleeps, 0 to 1000.")
+    @Option(help: "Microseconds a worker looks on for packets before it sleeps, 0 to 1000.")
     var spinMicroseconds: Int?
+    @Option(help: "Forwarding threads, 1 to 16; one is best on two cores.") var workers: Int?
     @Option(help: "Configuration file, JSON.") var config: String?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: String?
     @Option(help: "text or json.") var logFormat: String?
@@ -98,6 +100,7 @@ struct AgentCommand: AsyncParsableCommand {
             "state": state.map(JSONValue.string), "underlay_driver": underlayDriver.map(JSONValue.string),
             "offload": offload.map(JSONValue.string),
             "spin_microseconds": spinMicroseconds.map { .integer(Int64($0)) },
+            "workers": workers.map { .integer(Int64($0)) },
             "log_level": logLevel.map(JSONValue.string),
             "log_format": logFormat.map(JSONValue.string),
             "source_ports": sourcePorts.map(JSONValue.string),

@@ -32,6 +32,7 @@ import Testing
         text("log_level", "verbose", #"one of "trace", "debug", "info""#),
         text("log_format", "xml", #"one of "text", "json""#),
         text("underlay_driver", "native", #"one of "auto", "socket""#),
+        text("offload", "on", #"one of "auto", "off""#),
         Bad(#"{"strict_vxlan":"yes"}"#, "/strict_vxlan", .wrongType, wanted: "true", found: #""yes""#),
         Bad(#"{"flow_limit":999}"#, "/flow_limit", .outOfRange, wanted: "from 1000", found: "999"),
         Bad(#"{"Listen":"::1"}"#, "/Listen", .unknownField, wanted: "one of listen", found: #""Listen""#),
@@ -57,7 +58,7 @@ import Testing
         #expect(settings.logLevel == .info)
         #expect(settings.logFormat == .text)
         #expect(settings.underlayDriver == .auto)
-        #expect(settings.strictVXLAN)
+        #expect(settings.strictVXLAN && settings.offload == .auto)
     }
 }
 

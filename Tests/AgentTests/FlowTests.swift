@@ -92,6 +92,37 @@ extension OnTheHost {
             ["hit", "missed", "redecided"].reduce(0) { $0 + (lookups?[$1]?.integerValue ?? 0) }
         }
 
+        @Test("a flow that several workers carry is one, and the datapath's total is the sum of its workers")
+        func severalWorkers() async throws {
+            try await TestAgent.run(workers: 3) { agent in
+                let bridge = try await furnish(agent)
+                // One flow to a bridge; many to the kernel, which spreads them over the queues.
+                try await agent.site.slowShell(
+                    """
+                    ip neigh replace \(net(1)).3 lladdr 02:00:00:00:00:33 dev \(bridge) nud permanent
+                    bash -c 'for port in {1..64}; do echo hello > /dev/udp/\(net(1)).3/$port; done'
+                    """)
+                let here = [(name: "in_port", value: bridge), (name: "eth_dst", value: "02:00:00:00:00:33")]
+                try await eventually("all have been counted") {
+                    let flows = await agent.ask("GET", "/v1/flows", query: here).items
+                    return flows.count == 1 && flows[0]["packets"]?.integerValue == 64
+                }
+                let document = await agent.get("/v1/datapath").json
+                let workers = document["workers"]?.arrayValue ?? []
+                #expect(workers.count == 3 && workers.count { count($0["lookups"]) > 0 } > 1)
+                #expect(document["flow_limit"] == 65_536)
+                let total = document["total"]
+                #expect(workers.reduce(0) { $0 + count($1["lookups"]) } == count(total?["lookups"]))
+                #expect(
+                    workers.reduce(0) { $0 + ($1["flows"]?.integerValue ?? 0) }
+                        == total?["flows"]?.integerValue)
+                let metrics = await agent.get("/metrics").text
+                #expect(metrics.contains("\nviaduct_datapath_flow_capacity \(3 * 65_536)\n"))
+                #expect(await agent.delete("/v1/flows").status == 204)
+                #expect(await agent.ask("GET", "/v1/flows", query: here).items.isEmpty)
+            }
+        }
+
         @Test("the datapath's counts agree with the port's and with the metrics")
         func datapath() async throws {
             try await TestAgent.run { agent in

@@ -268,6 +268,25 @@ struct CoalescingTests {
         }
     }
 
+    @Test("nothing follows a frame that was shorter, whatever a kernel should put behind it")
+    func shorter() throws {
+        var frames = Self.flow(.udp4(), 4)
+        frames[2].payload = [1, 2, 3]
+        let datagrams = frames.map { vxlan($0.bytes()) }
+        let memory = datagrams.map { datagram in
+            let memory = GuardedMemory(capacity: datagram.count)
+            return (base: memory.place(datagram), memory)
+        }
+        defer { withExtendedLifetime(memory) {} }
+        let first = Superframe(base: memory[0].base + 8, byteCount: datagrams[0].count - 8)
+        var run = try #require(
+            Run(
+                memory[0].base, count: datagrams[0].count, FrameShape(first), port: 0,
+                stride: datagrams[0].count, .all))
+        let taken = (1..<4).map { run.accept(memory[$0].base, count: datagrams[$0].count) }
+        #expect(taken == [true, true, false] && run.count == 3)
+    }
+
     // MARK: Egresses that do not take it
 
     @Test(

@@ -11,10 +11,11 @@ final class OwnedTable {
     let table: ForwardingTable
     private let memory: UnsafeMutableRawPointer
 
-    init(capacity: Int, ageing: Int = 300, seed: UInt64 = 0x5eed) {
+    init(capacity: Int, ageing: Int = 300, seed: UInt64 = 0x5eed, isShared: Bool = false) {
         // calloc's large blocks are fresh mappings: the member array costs nothing until touched.
         memory = calloc(1, ForwardingTable.byteCount(capacity: capacity))!
-        table = ForwardingTable(zeroed: memory, capacity: capacity, ageingSeconds: ageing, seed: seed)
+        table = ForwardingTable(
+            zeroed: memory, capacity: capacity, ageingSeconds: ageing, seed: seed, isShared: isShared)
     }
 
     deinit { free(memory) }
@@ -30,13 +31,13 @@ final class Rig {
     var ownAddresses: [PackedAddress] = []
     var dropsReservedBits = true
     private var tables: [OwnedTable] = []
-    private var rows: [Counters] = []
+    private var rows: [CounterRows] = []
 
     deinit { for row in rows { row.deallocate() } }
 
     private func row() -> Counters {
         rows.append(.allocate())
-        return rows[rows.count - 1]
+        return rows[rows.count - 1].row(0)
     }
 
     func bridge(capacity: Int = 64, ageing: Int = 300, forwardsReserved: Bool = false) -> UInt32 {

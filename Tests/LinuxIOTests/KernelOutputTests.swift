@@ -16,9 +16,11 @@ struct KernelOutputTests {
         let namespace = TestNamespace()
         let senders: SenderSockets
         let peer: Int32
-        let port = PortEntry(counters: .allocate(), identity: 1)
+        private let rows = CounterRows.allocate()
+        let port: PortEntry
 
         init(checksum: Bool = true) throws {
+            port = PortEntry(counters: rows.row(0), identity: 1)
             namespace.addPair(mtu: 1400)
             namespace.inside(
                 """
@@ -41,7 +43,7 @@ struct KernelOutputTests {
 
         deinit {
             close(peer)
-            port.counters.deallocate()
+            rows.deallocate()
         }
 
         func tunnel(to remote: String, _ change: (inout TunnelEntry) -> Void = { _ in }) -> TunnelEntry {
@@ -237,7 +239,7 @@ struct KernelOutputTests {
         let bed = try Bed()
         let device = try TAPDevice.create(.test(in: bed.namespace))
         var port = bed.port
-        port.descriptor = device.descriptor
+        port.descriptor = device.descriptors[0]
         var output = KernelOutput(senders: bed.senders)
         var bytes = testFrame(from: "02:00:00:00:00:0a", to: "02:00:00:00:00:0b")
         bytes.withUnsafeMutableBytes { bytes in

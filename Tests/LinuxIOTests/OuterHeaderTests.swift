@@ -64,8 +64,9 @@ struct OuterHeaderTests {
             pool.set(try SenderPool(kind, ports: 50_000...50_100))
         }
         var output = KernelOutput(senders: SenderSockets([kind: pool.take()]))
-        let port = PortEntry(counters: .allocate(), identity: 1)
-        defer { port.counters.deallocate() }
+        let rows = CounterRows.allocate()
+        defer { rows.deallocate() }
+        let port = PortEntry(counters: rows.row(0), identity: 1)
         let wire = try RawSocket("v1", in: namespace)
         var shape = FrameShape()
         shape.network = .ipv4

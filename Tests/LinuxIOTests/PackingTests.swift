@@ -24,10 +24,12 @@ struct PackingTests {
         let namespace = TestNamespace()
         let senders: SenderSockets
         let peer: Int32
-        let port = PortEntry(counters: .allocate(), identity: 1)
+        private let rows = CounterRows.allocate()
+        let port: PortEntry
         private(set) var bytes: [[UInt8]] = []
 
         init(checksum: Bool = true, isIPv4: Bool = true) throws {
+            port = PortEntry(counters: rows.row(0), identity: 1)
             namespace.addPair(mtu: 1400)
             namespace.inside(
                 """
@@ -48,7 +50,7 @@ struct PackingTests {
 
         deinit {
             close(peer)
-            port.counters.deallocate()
+            rows.deallocate()
         }
 
         func tunnel(to remote: String, _ change: (inout TunnelEntry) -> Void = { _ in }) -> TunnelEntry {

@@ -142,9 +142,10 @@ struct SuperframeTests {
         let namespace = TestNamespace()
         let device = try TAPDevice.create(.test(in: namespace))
         let guest = try RawSocket(device.settings.name, in: namespace)
-        var port = PortEntry(counters: .allocate(), identity: 1)
-        defer { port.counters.deallocate() }
-        port.descriptor = device.descriptor
+        let rows = CounterRows.allocate()
+        defer { rows.deallocate() }
+        var port = PortEntry(counters: rows.row(0), identity: 1)
+        port.descriptor = device.descriptors[0]
         var output = KernelOutput(senders: SenderSockets([:]))
         let payloads = Self.payloads(64)
         let frames = payloads.enumerated().map {
@@ -175,14 +176,50 @@ struct SuperframeTests {
         }
     }
 
+    @Test(
+        "a superframe that came whole and is refused is cut before it is written, and counts once",
+        arguments: [true, false])
+    func cut(isIPv4: Bool) throws {
+        let namespace = TestNamespace()
+        let device = try TAPDevice.create(.test(in: namespace))
+        let guest = try RawSocket(device.settings.name, in: namespace)
+        let rows = CounterRows.allocate()
+        defer { rows.deallocate() }
+        var port = PortEntry(counters: rows.row(0), identity: 1)
+        port.descriptor = device.descriptors[0]
+        var output = KernelOutput(senders: SenderSockets([:]))
+        let payloads = Self.payloads(40)
+        let frames = payloads.enumerated().map {
+            Self.udpFrame($1, isIPv4: isIPv4, identification: $0)
+        }
+        var whole = Self.udpFrame(Array(payloads.joined()), isIPv4: isIPv4, identification: 0)
+        whole.withUnsafeMutableBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            var frame = Superframe(base: base, byteCount: bytes.count)
+            // The kernel knows where UDP keeps its checksum: anything else is EINVAL.
+            frame.offload = Offload(
+                segmentation: .udp, needsChecksum: true, segmentByteCount: 1000,
+                checksumStart: isIPv4 ? 34 : 54, checksumOffset: 4)
+            output.write(frame, to: port)
+        }
+        #expect(port.counters.value(.txPackets) == 1)
+        #expect(port.counters.value(.txBytes) == UInt64(whole.count))
+        #expect(port.counters.snapshot.transmitDropTotal == 0)
+        for (index, frame) in frames.enumerated() {
+            let heard = guest.receive(isIPv4 ? .ipv4 : .ipv6) { $0[6..<12] == frame[6..<12] }
+            #expect(heard?.bytes == frame, "frame \(index)")
+        }
+    }
+
     @Test("a train for a port that is down or gone is counted frame by frame under the kernel's reason")
     func down() throws {
         let namespace = TestNamespace()
         let device = try TAPDevice.create(.test(in: namespace))
         namespace.inside("ip link set \(device.settings.name) down")
-        var port = PortEntry(counters: .allocate(), identity: 1)
-        defer { port.counters.deallocate() }
-        port.descriptor = device.descriptor
+        let rows = CounterRows.allocate()
+        defer { rows.deallocate() }
+        var port = PortEntry(counters: rows.row(0), identity: 1)
+        port.descriptor = device.descriptors[0]
         var output = KernelOutput(senders: SenderSockets([:]))
         let payloads = Self.payloads(10)
         let frames = payloads.enumerated().map { Self.udpFrame($1, isIPv4: true, identification: $0) }

@@ -158,7 +158,7 @@ struct TAPDeviceTests {
         namespace.inside("ip link del other")
         #expect(try device.link() == nil)
         var byte: UInt8 = 0
-        #expect(read(device.descriptor, &byte, 1) == -1 && errno == EBADFD)
+        #expect(read(device.descriptors[0], &byte, 1) == -1 && errno == EBADFD)
         #expect(throws: LinuxError.self) { try device.apply(settings.with { $0.mtu = 1400 }) }
     }
 
@@ -169,7 +169,7 @@ struct TAPDeviceTests {
         namespace = nil
         // The kernel tears a namespace down on a thread of its own.
         var byte: UInt8 = 0
-        #expect(eventually { read(device.descriptor, &byte, 1) == -1 && errno == EBADFD })
+        #expect(eventually { read(device.descriptors[0], &byte, 1) == -1 && errno == EBADFD })
         #expect(try device.link() == nil)
     }
 }

@@ -35,7 +35,7 @@ struct UDPSocketTests {
         try namespace.here { () throws(LinuxError) in
             let four = try UDPListener(port: 4789, isIPv4: true)
             let six = try UDPListener(port: 4789, isIPv4: false)
-            #expect(clx_udp_port(four.descriptor) == 4789 && clx_udp_port(six.descriptor) == 4789)
+            #expect(clx_udp_port(four.descriptors[0]) == 4789 && clx_udp_port(six.descriptors[0]) == 4789)
             for isIPv4 in [true, false] {
                 let error = #expect(throws: LinuxError.self) {
                     try UDPListener(port: 4789, isIPv4: isIPv4)

@@ -1,4 +1,4 @@
-// Owns: a worker with one bridge, put together in a few lines, and taken apart with it.
+// Owns: workers with one bridge, put together in a few lines, and taken apart with it.
 
 import CLinux
 import Glibc
@@ -9,14 +9,21 @@ import Wire
 @testable import Datapath
 @testable import LinuxIO
 
-/// A worker, the devices it serves and everything its program borrows.
+/// Workers, one unless told otherwise, the devices they serve and everything their programs borrow.
 final class WorkerBench {
-    let worker: Worker
-    /// Identities of ports in trouble, as the worker told.
+    let workers: WorkerSet
+    /// The first.
+    var worker: Worker { workers.workers[0] }
+    /// Identities of ports in trouble, as the workers told.
     let troubled = Log()
+    /// Worker 0's; what the others have is beside it, by number.
     private(set) var ports: [PortEntry] = []
     private var tunnels: [TunnelEntry] = []
     private var listeners: [ListenerEntry] = []
+    private var descriptors: [[Int32]] = []
+    private var rows: [CounterRows] = []
+    private var listenerRows: [CounterRows] = []
+    private var listenerDescriptors: [[Int32]] = []
     private var rules: [SenderTable.Rule] = []
     private var senders = SenderSockets([:])
     private var owners: [AnyObject] = []
@@ -30,26 +37,29 @@ final class WorkerBench {
         var all: [UInt64] { entries.withLock { $0 } }
     }
 
-    init() throws {
+    init(workers count: Int = 1) throws {
         memory = try ZeroedMemory(byteCount: ForwardingTable.byteCount(capacity: 64))
-        table = ForwardingTable(zeroed: memory.base, capacity: 64, ageingSeconds: 300, seed: 1)
+        table = ForwardingTable(
+            zeroed: memory.base, capacity: 64, ageingSeconds: 300, seed: 1, isShared: count > 1)
         let log = troubled
-        worker = try Worker(
+        workers = try WorkerSet(
+            count: count,
             events: WorkerEvents(portTroubled: { log.add($0) }, pathMTUChanged: { log.add(.max) }))
     }
 
     deinit {
-        worker.stop()
-        for port in ports { port.counters.deallocate() }
-        for listener in listeners { listener.counters.deallocate() }
+        workers.stop()
+        for row in rows + listenerRows { row.deallocate() }
     }
 
-    private func add(_ kind: PortEntry.Kind, mtu: Int, descriptor: Int32) -> UInt32 {
-        var entry = PortEntry(counters: .allocate(), identity: UInt64(ports.count) + 100)
+    private func add(_ kind: PortEntry.Kind, mtu: Int, _ descriptors: [Int32]) -> UInt32 {
+        rows.append(.allocate(count: workers.count))
+        self.descriptors.append(descriptors)
+        var entry = PortEntry(counters: rows[ports.count].row(0), identity: UInt64(ports.count) + 100)
         entry.kind = kind
         entry.member = UInt32(ports.count + 1)
         entry.mtu = UInt32(mtu)
-        entry.descriptor = descriptor
+        entry.descriptor = descriptors[0]
         ports.append(entry)
         return UInt32(ports.count - 1)
     }
@@ -57,18 +67,19 @@ final class WorkerBench {
     /// A TAP that is a port of the bridge.
     @discardableResult
     func tap(_ settings: InterfaceSettings) throws -> TAPDevice {
-        let device = try TAPDevice.create(settings)
+        let device = try TAPDevice.create(settings, queues: workers.count)
         owners.append(device)
-        _ = add(.tap, mtu: settings.mtu, descriptor: device.descriptor)
+        _ = add(.tap, mtu: settings.mtu, device.descriptors)
         return device
     }
 
     /// Gives port `number` another interface, as when its own was deleted and made anew.
     @discardableResult
     func replace(_ number: Int, by settings: InterfaceSettings) throws -> TAPDevice {
-        let device = try TAPDevice.create(settings)
+        let device = try TAPDevice.create(settings, queues: workers.count)
         owners.append(device)
-        ports[number].descriptor = device.descriptor
+        descriptors[number] = device.descriptors
+        ports[number].descriptor = device.descriptors[0]
         ports[number].identity += 1000
         return device
     }
@@ -77,7 +88,7 @@ final class WorkerBench {
     func attach(_ interface: String, in namespace: TestNamespace) throws {
         let socket = try RawSocket(interface, in: namespace)
         owners.append(socket)
-        _ = add(.packetSocket, mtu: 1500, descriptor: socket.descriptor)
+        _ = add(.packetSocket, mtu: 1500, Array(repeating: socket.descriptor, count: workers.count))
     }
 
     /// A listener and senders on ports of their own inside `namespace`, and a tunnel from there.
@@ -88,15 +99,24 @@ final class WorkerBench {
         let kind = SenderKind(
             isIPv4: entry.remote.isIPv4, doNotFragment: entry.doNotFragment, checksum: entry.checksum)
         let made = Box<(UDPListener, SenderPool)>()
+        let count = workers.count
         try namespace.here { () throws(LinuxError) in
-            made.set((try UDPListener(port: port, isIPv4: kind.isIPv4), try SenderPool(kind, ports: range)))
+            made.set(
+                (
+                    try UDPListener(port: port, isIPv4: kind.isIPv4, count: count),
+                    try SenderPool(kind, ports: range)
+                ))
         }
         let (listener, pool) = made.take()
         owners.append(listener)
         senders = senders.adding(pool, of: kind)
+        listenerRows.append(.allocate(count: count))
+        listenerDescriptors.append(listener.descriptors)
         listeners.append(
-            ListenerEntry(descriptor: listener.descriptor, counters: .allocate(), identity: 1))
-        let number = add(.tunnel, mtu: 1450, descriptor: -1)
+            ListenerEntry(
+                descriptor: listener.descriptors[0], counters: listenerRows[listeners.count].row(0),
+                identity: 1))
+        let number = add(.tunnel, mtu: 1450, Array(repeating: -1, count: count))
         ports[Int(number)].tunnel = UInt32(tunnels.count)
         tunnels.append(entry)
         rules.append(
@@ -111,15 +131,38 @@ final class WorkerBench {
             senders: rules, ownAddresses: [], dropsReservedBits: true)
     }
 
-    /// Puts what was added so far into force.
-    func start() { worker.adopt(program, senders: senders) }
+    /// A program for each worker, as the agent makes them. A packet socket is read by the worker of its number.
+    var programs: [Program] {
+        let first = program
+        return (0..<workers.count).map { worker in
+            var (ports, listeners) = (ports, listeners)
+            for number in ports.indices {
+                ports[number].counters = rows[number].row(worker)
+                ports[number].descriptor = descriptors[number][worker]
+                if case .packetSocket = ports[number].kind {
+                    ports[number].isReadHere = number % workers.count == worker
+                }
+            }
+            for number in listeners.indices {
+                listeners[number].counters = listenerRows[number].row(worker)
+                listeners[number].descriptor = listenerDescriptors[number][worker]
+            }
+            return Program(first, ports: ports, listeners: listeners)
+        }
+    }
 
-    func counters(_ port: Int) -> CounterSnapshot { ports[port].counters.snapshot }
-    var listenerCounters: CounterSnapshot { listeners[0].counters.snapshot }
+    /// Puts what was added so far into force.
+    func start() { workers.adopt(programs, senders: senders) }
+
+    func counters(_ port: Int) -> CounterSnapshot { rows[port].snapshot }
+    /// Those of one worker.
+    func counters(_ port: Int, of worker: Int) -> CounterSnapshot { rows[port].row(worker).snapshot }
+    var listenerCounters: CounterSnapshot { listenerRows[0].snapshot }
+    func listenerCounters(of worker: Int) -> CounterSnapshot { listenerRows[0].row(worker).snapshot }
 
     /// Received is forwarded and dropped, copies and answers are sent and dropped.
     func expectBalance() {
-        let sum = worker.perform { [ports] in ports.reduce(.zero) { $0 + $1.counters.snapshot } }
+        let sum = workers.perform { [rows] in rows.reduce(.zero) { $0 + $1.snapshot } }
         #expect(sum[.rxPackets] == sum[.rxForwarded] + sum.receiveDropTotal)
         #expect(sum[.rxCopies] + sum[.icmpGenerated] == sum[.txPackets] + sum.transmitDropTotal)
     }

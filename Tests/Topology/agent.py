@@ -16,6 +16,7 @@ from lab import OVERHEAD, WIRE_MTU, overlay_cidrs, underlay, wait_for
 
 BINARY = os.environ.get("VIADUCT", "/work/main/.build/release/viaduct")
 OFFLOAD = os.environ.get("VIADUCT_OFFLOAD", "auto")  # what every agent is told, unless a test says otherwise
+WORKERS = os.environ.get("WORKERS")  # forwarding threads of every agent that is not told how many
 LISTEN = ("127.0.0.1", 8640)
 COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped", "rx_forwarded",
             "rx_copies", "icmp_generated")
@@ -67,6 +68,7 @@ class Agent:
         self.process = self.host.spawn(
             *self.wrapper, BINARY, "agent", "--listen", "{}:{}".format(*self.listen), "--socket", self.unix,
             "--state", self.state, "--underlay-driver", "auto", "--offload", self.offload, "--log-level", "debug",
+            *(("--workers", WORKERS) if WORKERS else ()),
             *self.extra, log=f"{self.name}.log", env=env)
         return self
 

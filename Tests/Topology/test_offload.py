@@ -12,6 +12,7 @@ from agent import Agent, AgentStation
 from frames import TCP, UDP, Outer, checksum, is_vxlan
 from kernel import KernelStation
 from lab import overlay, wait_for
+from test_ports import system_port
 from test_superframes import INET, bulk, inners, udp_segments
 from traffic import Sniffer, ping, tcp_bulk, wait_reachable
 
@@ -143,6 +144,57 @@ def test_every_datagram_on_the_wire_is_right(lab, family, off):
     frames = sniffer.frames(where=lambda frame: is_vxlan(frame, 4789))
     bodies = [check_datagram(frame, family, off == "tx") for frame in frames]
     assert sum(bodies) > 3 << 20 and len(frames) > 2000
+
+
+@inners
+@pytest.mark.parametrize("offload", ("auto", "off"))
+def test_a_guest_receives_superframes_if_offloads_are_used_and_only_then(lab, inner, offload):
+    one, other = (AgentStation(lab, n, offload=offload).join([3 - n]) for n in (1, 2))
+    wait_reachable(one.guest, overlay(2, 4))
+    sniffer = Sniffer(other.guest, "eth0")
+    tcp_bulk(one.guest, other.guest, overlay(1, inner), overlay(2, inner), family=inner)
+    udp_segments(one.guest, other.guest, overlay(1, inner), overlay(2, inner), inner, segment=1100, count=20, tail=9)
+    place = 23 if inner == 4 else 20
+    ethertype = b"\x08\x00" if inner == 4 else b"\x86\xdd"
+    frames = sniffer.frames(where=lambda frame: frame[12:14] == ethertype)
+    largest = {kind: max(len(frame) for frame in frames if frame[place] == kind) for kind in (TCP, UDP)}
+    if offload == "auto":
+        assert largest[TCP] > 30_000 and largest[UDP] > 20_000, largest
+    else:
+        assert max(largest.values()) <= 14 + 1450, largest
+
+
+@inners
+@pytest.mark.parametrize("options", ("", "udp6zerocsumtx udp6zerocsumrx"), ids=("checksums", "no-checksums"))
+def test_udp_superframes_of_a_kernel_peer_over_ipv6_are_heard_whole(lab, inner, options):
+    agent = AgentStation(lab, 1).join([2], family=6)
+    kernel = KernelStation(lab, 2).join([1], family=6, options=options)
+    wait_reachable(agent.guest, overlay(2, 4))
+    for segment, count, tail in ((1200, 12, 77), (1000, 40, 0), (1, 40, 0)):
+        udp_segments(kernel.guest, agent.guest, overlay(2, inner), overlay(1, inner), inner,
+                     segment=segment, count=count, tail=tail)
+    agent.agent.assert_conserved()
+
+
+@pytest.mark.parametrize("peer", (AgentStation, KernelStation), ids=lambda station: station.kind)
+def test_superframes_pass_a_system_port_both_ways(lab, peer):
+    """A guest on an interface that was there before, taken by packet socket."""
+    agent = Agent(lab.host(1)).start()
+    agent.bridge("br0", vni=100)
+    agent.tunnel(2)
+    guest = system_port(lab, agent, 1)
+    other = peer(lab, 2).join([1])
+    wait_reachable(guest, overlay(2, 4))
+    for inner in (4, 6):
+        here, there = overlay(1, inner), overlay(2, inner)
+        tcp_bulk(guest, other.guest, here, there, family=inner)
+        tcp_bulk(other.guest, guest, there, here, family=inner)
+        for segment, count, tail in ((1200, 12, 77), (1000, 40, 0), (1, 40, 0)):
+            shape = {"segment": segment, "count": count, "tail": tail}
+            udp_segments(guest, other.guest, here, there, inner, **shape)
+            udp_segments(other.guest, guest, there, here, inner, **shape)
+    agent.assert_conserved()
+    assert not {"bad_offload", "port_error", "underlay_error"} & agent.all_drops().keys()
 
 
 # Where offloads cannot be had

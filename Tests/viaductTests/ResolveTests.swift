@@ -44,6 +44,9 @@ import Testing
             field: "spin_microseconds", file: "10", environment: "20", flag: "30", bad: "1001",
             wanted: "an integer from 0 to 1000"),
         Setting(
+            field: "workers", file: "2", environment: "4", flag: "16", bad: "17",
+            wanted: "an integer from 1 to 16"),
+        Setting(
             field: "log_level", file: "debug", environment: "error", flag: "trace", bad: "loud",
             wanted: "one of \"trace\""),
         Setting(

@@ -44,7 +44,8 @@ public struct AgentSettings: Record {
     public var state = "/var/lib/viaduct/agent.db"
     public var underlayDriver = UnderlayDriver.auto
     public var offload = OffloadMode.auto
-    public var spinMicroseconds = 0
+    public var spinMicroseconds = 50
+    public var workers = 1
     public var logLevel = LogLevel.info
     public var logFormat = LogFormat.text
     public var sourcePorts = PortRange.dynamic
@@ -75,8 +76,13 @@ public struct AgentSettings: Record {
             example: "auto")
         Field(
             "spin_microseconds", \.spinMicroseconds, as: .integer(0...1000),
-            doc: "How long a worker goes on looking for packets before it sleeps, when they come that close.",
-            example: 0)
+            doc:
+                "How long a worker looks on for packets before it sleeps, where they come that close; 0: it sleeps.",
+            example: 50)
+        Field(
+            "workers", \.workers, as: .integer(1...16),
+            doc: "Forwarding threads. More than one helps hosts with several cores and many flows.",
+            example: 1)
         Field("log_level", \.logLevel, doc: "Least severe message that is logged.", example: "info")
         Field(
             "log_format", \.logFormat, doc: "text for people, json for one object a line.",

@@ -48,6 +48,10 @@ struct clx_endpoint {
  * offloads: CLX_TUN_F_*. -EBUSY: the name is held by another process; -EEXIST: an interface
  * of that name which is no TAP of ours exists. */
 int clx_tap_open(const char *name, unsigned offloads);
+/* The same with queues: this is the first, clx_tap_join opens each of the others, by the interface's name and
+ * where it was created. Each descriptor reads and writes a queue of its own. */
+int clx_tap_open_queues(const char *name, unsigned offloads);
+int clx_tap_join(const char *name);
 /* Says anew what the TAP's other end, we, can take: CLX_TUN_F_*. -EINVAL: the kernel knows one of them not. */
 int clx_tap_set_offloads(int fd, unsigned offloads);
 /* Name of the interface behind a TAP descriptor now, wherever it has been renamed to. */
@@ -75,9 +79,13 @@ enum {
     CLX_UDP_NO_CHECKSUM = 2, /* sends with a zero UDP checksum */
     CLX_UDP_DO_NOT_FRAGMENT = 4, /* DF set, path MTU honoured; without it DF clear, still no fragments */
     CLX_UDP_TRAINS = 8,      /* receives equal-sized datagrams of a flow as one train (UDP_GRO) */
+    CLX_UDP_JOIN = 16,       /* shares the port of a socket that has said clx_udp_share */
 };
-/* Port 0 lets the kernel choose. Never shares a port: -EADDRINUSE when somebody has it. */
+/* Port 0 lets the kernel choose. Never shares a port unasked: -EADDRINUSE when somebody has it. */
 int clx_udp_open(const struct clx_endpoint *local, unsigned flags, int buffer_bytes);
+/* Lets further sockets of this user join the port (SO_REUSEPORT): the kernel gives each datagram to one of them
+ * by a hash of its addresses and ports. */
+int clx_udp_share(int fd);
 int clx_udp_port(int fd);
 /* Datagrams this socket had to drop (full buffer, bad checksum) since it was opened. */
 int64_t clx_socket_drops(int fd);

@@ -26,36 +26,40 @@ struct TestAgent: Sendable {
 
     /// Starts on the site's state file, as `Agent.run` does.
     init(
-        _ site: Site, sourcePorts: ClosedRange<UInt16> = 49152...65535, saysRestored: Bool = true
+        _ site: Site, sourcePorts: ClosedRange<UInt16> = 49152...65535, saysRestored: Bool = true,
+        workerCount: Int = 1
     ) async throws {
         self.site = site
         store = try Store(path: site.stateFile)
         let bell = Doorbell()
-        let worker = try Worker(
+        let workers = try WorkerSet(
+            count: workerCount,
             events: WorkerEvents(
                 portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }))
-        let host = Host(worker: worker, macSeed: 7, sourcePorts: sourcePorts, strictVXLAN: true)
+        let host = Host(workers: workers, macSeed: 7, sourcePorts: sourcePorts, strictVXLAN: true)
         let heartbeat = Heartbeat()
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let core = AgentCore(
-            executor: ControlExecutor(label: "test"), store: store, worker: worker, host: host,
+            executor: ControlExecutor(label: "test"), store: store, workers: workers, host: host,
             heartbeat: heartbeat, log: log)
         self.core = core
         try await core.restore()
         bell.answer { _ in Task { await core.portTroubled() } }
-        let health = HealthChecks(worker: worker, heartbeat: heartbeat)
+        let health = HealthChecks(workers: workers, heartbeat: heartbeat)
         if saysRestored { health.restored() }
         let version = Version(version: "0", swift: "0", kernel: "0", features: [])
         api = AgentAPI(core: core, health: health, version: version, log: log)
     }
 
     /// Starts an agent on a site of its own, runs `body` and takes everything down.
-    static func run(_ body: (TestAgent) async throws -> Void) async throws {
-        try await Site.run { site in try await run(on: site, body) }
+    static func run(workers: Int = 1, _ body: (TestAgent) async throws -> Void) async throws {
+        try await Site.run { site in try await run(on: site, workers: workers, body) }
     }
 
-    static func run(on site: Site, _ body: (TestAgent) async throws -> Void) async throws {
-        let agent = try await TestAgent(site)
+    static func run(
+        on site: Site, workers: Int = 1, _ body: (TestAgent) async throws -> Void
+    ) async throws {
+        let agent = try await TestAgent(site, workerCount: workers)
         let ticking = Task { await agent.core.keepTicking() }
         let result: Result<Void, any Error>
         do { result = .success(try await body(agent)) } catch { result = .failure(error) }

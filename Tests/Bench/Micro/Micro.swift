@@ -69,7 +69,7 @@ struct Micro {
             ("bridge_entry", MemoryLayout<BridgeEntry>.stride),
             ("port_entry", MemoryLayout<PortEntry>.stride),
             ("tunnel_entry", MemoryLayout<TunnelEntry>.stride),
-            ("counter_row", Counters.wordCount * MemoryLayout<UInt64>.stride),
+            ("counter_row", CounterRows.rowByteCount),
             (
                 "tunnel_with_a_mac_resident",
                 try residentGrowth { try World(tunnels: tunnels, stations: tunnels) } / tunnels

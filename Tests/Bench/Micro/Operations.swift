@@ -12,7 +12,7 @@ struct Operation {
     static var all: [Operation] {
         [
             parse("tcp4") { Frames.tcp4(payload: 6) }, parse("udp6") { Frames.udp6() },
-            checksum(1460), checksum(65_536), segment,
+            checksum(1460), checksum(65_536), segment, join,
         ]
             + [10, 10_000, 1_000_000].flatMap { [lookup($0), learn($0), evict($0)] }
             + [1, 10_000].map { admission($0) }
@@ -58,7 +58,7 @@ struct Operation {
             let world = try World()
             let frame = Frames.superframe4()
             return { count in
-                var engine = Engine(world.program, flows: .standing())
+                var engine = Engine(world.program, flows: world.flows)
                 var output = Nowhere()
                 for _ in 0..<count {
                     engine.forward(
@@ -161,7 +161,7 @@ struct Operation {
         let frame = Frames.udp4()
         var walk = Walk(below: world.stations)
         return { count in
-            var engine = Engine(world.program, flows: .standing())
+            var engine = Engine(world.program, flows: world.flows)
             var output = Nowhere()
             var steps = walk
             defer { walk = steps }
@@ -179,7 +179,7 @@ struct Operation {
     private static func receive(_ world: World) -> (Int) -> Void {
         let datagrams = Datagrams(world)
         // Every guest has spoken once, so that nothing is flooded.
-        var engine = Engine(world.program, flows: .standing())
+        var engine = Engine(world.program, flows: world.flows)
         var output = Nowhere()
         for bridge in 0...world.bridge(world.stations - 1) {
             engine.forward(
@@ -187,7 +187,7 @@ struct Operation {
         }
         var walk = Walk(below: world.stations)
         return { count in
-            var engine = Engine(world.program, flows: .standing())
+            var engine = Engine(world.program, flows: world.flows)
             var output = Nowhere()
             var steps = walk
             defer { walk = steps }

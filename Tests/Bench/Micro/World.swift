@@ -13,6 +13,8 @@ struct World {
     private let tunnels: Int
     private let bridges: Int
     let program: Program
+    /// Of one engine.
+    let flows: FlowCache
 
     static let vni = 100
     static let nowMilliseconds: UInt64 = 1000
@@ -22,6 +24,7 @@ struct World {
         self.bridges = bridges
         self.tunnels = tunnels
         self.stations = stations
+        flows = try .standing()
         var tables: [ForwardingTable] = []
         var ports: [PortEntry] = []
         for bridge in 0..<bridges {
@@ -45,7 +48,7 @@ struct World {
                 SenderTable.Rule(
                     listener: 0, remote: entry.remote, local: .none, vni: entry.vni, port: UInt32(number)))
         }
-        let listener = ListenerEntry(descriptor: 0, counters: .allocate(), identity: .max)
+        let listener = ListenerEntry(descriptor: 0, counters: CounterRows.allocate().row(0), identity: .max)
         program = Program(
             ports: ports, tunnels: entries, bridges: tables.map { BridgeEntry(table: $0) },
             listeners: [listener], senders: rules, ownAddresses: [], dropsReservedBits: true)
@@ -58,7 +61,7 @@ struct World {
     }
 
     private static func port(_ kind: PortEntry.Kind, bridge: Int, member: Int, number: Int) -> PortEntry {
-        var entry = PortEntry(counters: .allocate(), identity: UInt64(number))
+        var entry = PortEntry(counters: CounterRows.allocate().row(0), identity: UInt64(number))
         entry.kind = kind
         entry.bridge = UInt32(bridge)
         entry.member = UInt32(member)
@@ -137,12 +140,11 @@ struct Nowhere: EngineOutput, ~Copyable {
 }
 
 extension FlowCache {
-    /// An empty one of the default size, for as long as the program runs.
-    static func standing() -> FlowCache {
-        let byteCount = FlowCache.byteCount(capacity: FlowCache.defaultCapacity)
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096)
-        memory.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
-        return FlowCache(zeroed: memory, capacity: FlowCache.defaultCapacity, seed: 1)
+    /// An empty one of the default size, in memory that is the process's until it ends.
+    static func standing() throws -> FlowCache {
+        let memory = try ZeroedMemory(byteCount: FlowCache.byteCount(capacity: FlowCache.defaultCapacity))
+        let base = Unmanaged.passRetained(memory).takeUnretainedValue().base
+        return FlowCache(zeroed: base, capacity: FlowCache.defaultCapacity, seed: 1)
     }
 }
 
