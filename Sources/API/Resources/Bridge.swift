@@ -22,6 +22,9 @@ public struct Bridge: Resource {
     public var macTableSize = 8192
     /// Pass frames to 01:80:c2:00:00:0x on instead of dropping them.
     public var forwardBPDU = false
+    public var flooding = Flooding.headEndReplication
+    /// Answer ARP and neighbour solicitations for addresses of static entries.
+    public var neighSuppress = true
 
     public init() {}
 
@@ -51,6 +54,15 @@ public struct Bridge: Resource {
             "forward_bpdu", \.forwardBPDU,
             doc: "Forward frames to the reserved addresses 01:80:c2:00:00:00 to 0f, such as spanning tree's.",
             example: false)
+        Field(
+            "flooding", \.flooding,
+            doc: "What becomes of broadcast, multicast and unknown unicast frames of this host. "
+                + "head_end_replication: a copy to every tunnel. disabled: none to any tunnel.",
+            example: "head_end_replication")
+        Field(
+            "neigh_suppress", \.neighSuppress,
+            doc: "Answer ARP requests and neighbour solicitations for the addresses of static entries.",
+            example: true)
     }
 
     /// The least MTU on which the kernel keeps IPv6 (RFC 8200 §5).

@@ -2,23 +2,37 @@
 // The collection shows learned entries beside the written ones, as `MACEntry`.
 
 import JSON
+public import Wire
 
 public struct StaticMAC: Resource {
     public static let kind = Kind(
         "mac", plural: "macs", key: .mac, example: "02:00:00:00:00:09", under: Bridge.kind)
 
+    public static let addressLimit = 16
+
     /// A port or tunnel of the bridge, or the bridge's own name for its local port.
     public var port: String
+    /// Addresses the station is known to have.
+    public var ips: [IPAddress] = []
 
     public init() { self.init(port: "") }
 
-    public init(port: String) { self.port = port }
+    public init(port: String, ips: [IPAddress] = []) {
+        self.port = port
+        self.ips = ips
+    }
 
     public static let schema = Schema<StaticMAC>(summary: "Where a bridge finds one MAC address.") {
         Field(
             "port", \.port, as: .text(.name),
             doc: "A port or tunnel of the bridge, or the bridge's own name for its local port.",
             example: "vxlan1", required: true)
+        Field(
+            "ips", \.ips, as: .list(of: .interface, limit: addressLimit),
+            doc:
+                "IP addresses of the station: ARP requests and neighbour solicitations of others on this host "
+                + "for them are answered here, unless the bridge's neigh_suppress is false.",
+            example: ["198.51.100.11"])
     }
 }
 

@@ -127,6 +127,43 @@ extension Codec where Value == [String: Int] {
     }
 }
 
+extension Codec where Value == [String: String] {
+    /// A map from label to value, encoded in byte order of the labels.
+    public static func labels(limit: Int) -> Codec {
+        let (key, value) = (TextRule.labelKey, TextRule.labelValue)
+        let wanted = "an object of at most \(limit) labels"
+        return Codec(
+            wanted: wanted,
+            jsonSchema: [
+                "type": "object", "maxProperties": .integer(Int64(limit)),
+                "propertyNames": .object(key.jsonSchema), "additionalProperties": .object(value.jsonSchema),
+            ],
+            decode: { found, pointer, findings in
+                guard case .object(let object) = found else {
+                    findings.add(.wrongType, at: pointer, wanted: wanted, found: found)
+                    return nil
+                }
+                guard object.members.count <= limit else {
+                    findings.add(.outOfRange, at: pointer, wanted: wanted, found: found)
+                    return nil
+                }
+                var labels: [String: String] = [:]
+                for (name, text) in object.members {
+                    if !key.accepts(name) {
+                        findings.add(
+                            .invalidValue, at: pointer.appending(name), wanted: key.wanted,
+                            found: .string(name))
+                    }
+                    labels[name] = Codec<String>.text(value).decode(text, pointer.appending(name), &findings)
+                }
+                return labels
+            },
+            encode: { labels in
+                .object(JSONObject(labels.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
+            })
+    }
+}
+
 extension Codec where Value: Record {
     /// A record inside another, by reference to its own schema.
     public static var record: Codec {

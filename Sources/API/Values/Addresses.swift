@@ -77,6 +77,33 @@ extension Codec where Value == IPAddress {
     }
 }
 
+extension Codec where Value == IPAddress {
+    /// The address of an interface.
+    public static var interface: Codec {
+        .text(
+            wanted: "a unicast IPv4 or IPv6 address, not loopback", jsonSchema: addressSchema,
+            example: "192.0.2.11",
+            parse: { text in IPAddress(text).flatMap { $0.isHost && !$0.isLoopback ? $0 : nil } },
+            print: \.description)
+    }
+}
+
+extension Codec where Value == IPPrefix {
+    /// A network: the address is its first, all host bits zero.
+    public static var subnet: Codec {
+        .text(
+            wanted: "a network such as \"192.0.2.0/24\", with no host bits set",
+            jsonSchema: ["type": "string", "pattern": "^[0-9A-Fa-f.:]+/[1-9][0-9]{0,2}$"],
+            example: "192.0.2.0/24",
+            parse: { text in
+                IPPrefix(text).flatMap {
+                    $0.length > 0 && $0 == $0.network && !$0.address.isMulticast ? $0 : nil
+                }
+            },
+            print: \.description)
+    }
+}
+
 extension IPPrefix: FieldValue {
     /// An interface's address with the length of its network: a host's address, not the whole internet,
     /// since a length of 0 would route everything the host sends into the bridge.

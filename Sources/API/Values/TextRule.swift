@@ -81,6 +81,31 @@ public struct TextRule: Sendable {
         graphic.contains(byte) && byte != UInt8(ascii: "/")
     }
 
+    /// The name of a file in a directory that is given elsewhere (NAME_MAX is 255, linux/limits.h).
+    static let fileName = TextRule(
+        wanted: "a file name of 1 to 255 ASCII characters without space or \"/\"",
+        pattern: "^[!-.0-~]{1,255}$", byteCount: 1...255, reserved: [".", ".."]
+    ) { byte, _ in
+        graphic.contains(byte) && byte != UInt8(ascii: "/")
+    }
+
+    /// The key of a label.
+    static let labelKey = TextRule(
+        wanted:
+            "a label key of 1 to 63 letters, digits, \".\", \"_\", \"-\" or \"/\", starting with a letter or digit",
+        pattern: "^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$", byteCount: 1...63
+    ) { byte, index in
+        isAlphanumeric(byte) || (index > 0 && "_./-".utf8.contains(byte))
+    }
+
+    /// The value of a label.
+    static let labelValue = TextRule(
+        wanted: "a label value of at most 63 printable ASCII characters", pattern: "^[ -~]{0,63}$",
+        byteCount: 0...63
+    ) { byte, _ in
+        (0x20...0x7E).contains(byte)
+    }
+
     /// An absolute path of a file (PATH_MAX is 4096 with the NUL, linux/limits.h).
     static let path = absolutePath(byteLimit: 4095)
 
