@@ -10,6 +10,7 @@
 
 internal import API
 internal import JSON
+internal import REST
 
 /// A push, decoded.
 struct Push: Sendable {

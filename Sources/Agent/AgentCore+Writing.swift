@@ -3,6 +3,7 @@
 
 internal import API
 internal import JSON
+internal import REST
 internal import Wire
 
 /// One resource to be written; nil removes it.

@@ -11,6 +11,7 @@ internal import API
 internal import Datapath
 internal import LinuxIO
 internal import Logging
+internal import REST
 internal import Store
 internal import Synchronization
 internal import Wire
@@ -253,13 +254,4 @@ actor AgentCore {
         workers.stop()
         try? store.close()
     }
-}
-
-/// When the control plane last went round.
-final class Heartbeat: Sendable {
-    private let last = Atomic<UInt64>(Heartbeat.now)
-
-    static var now: UInt64 { Worker.nowMilliseconds }
-    func beat() { last.store(Heartbeat.now, ordering: .relaxed) }
-    var ageMilliseconds: UInt64 { Heartbeat.now &- last.load(ordering: .relaxed) }
 }

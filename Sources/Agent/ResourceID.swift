@@ -4,6 +4,7 @@
 
 internal import API
 internal import JSON
+internal import REST
 internal import Store
 internal import Wire
 
@@ -110,6 +111,10 @@ enum Spec: Equatable, Sendable {
         case .mac(let spec): StaticMAC.schema.encodeWithoutDefaults(spec)
         }
     }
+}
+
+extension EntityTag {
+    init(_ spec: Spec) { self.init(spec.json) }
 }
 
 /// A resource before and after a write; nil where it does not exist.

@@ -3,6 +3,7 @@
 internal import API
 internal import HTTP
 internal import JSON
+internal import REST
 
 enum BatchRoutes: Routes {
     static let handlers: [OperationID: Handler] = [

@@ -4,6 +4,7 @@
 internal import API
 internal import HTTP
 internal import JSON
+internal import REST
 internal import Wire
 
 enum MACRoutes: Routes {

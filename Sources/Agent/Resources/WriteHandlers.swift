@@ -3,6 +3,7 @@
 internal import API
 internal import HTTP
 internal import JSON
+internal import REST
 
 /// Handlers shared by the kinds.
 enum WriteHandlers {

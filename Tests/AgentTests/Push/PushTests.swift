@@ -2,6 +2,7 @@
 
 import API
 import JSON
+import REST
 import Store
 import Testing
 

@@ -7,6 +7,7 @@ import HTTP
 import JSON
 import LinuxIO
 import Logging
+import REST
 import Store
 import Testing
 import Wire

@@ -1,11 +1,11 @@
 // One page of metrics, in Prometheus text format 0.0.4 or in OpenMetrics 1.0: families with HELP and TYPE,
 // then their samples. Knows no metric in particular.
 
-internal import HTTP
+public import HTTP
 
 /// Builds one page.
-struct MetricsPage {
-    enum Format: Sendable {
+public struct MetricsPage: Sendable {
+    public enum Format: Sendable {
         case prometheus, openMetrics
 
         var mediaType: String {
@@ -16,24 +16,24 @@ struct MetricsPage {
         }
 
         /// OpenMetrics for those who ask for it by name.
-        init(accept: String?) {
+        public init(accept: String?) {
             self = accept?.contains("application/openmetrics-text") == true ? .openMetrics : .prometheus
         }
     }
 
-    enum MetricType: String {
+    public enum MetricType: String, Sendable {
         case counter, gauge, histogram, info
     }
 
-    let format: Format
+    public let format: Format
     private var text = ""
     private var name = ""
 
-    init(_ format: Format) { self.format = format }
+    public init(_ format: Format) { self.format = format }
 
     /// Starts a family. The samples of a counter are called as the family, `_total` included; OpenMetrics
     /// names the family without it.
-    mutating func family(_ name: String, _ type: MetricType, _ help: String) {
+    public mutating func family(_ name: String, _ type: MetricType, _ help: String) {
         self.name = name
         var title = name
         if format == .openMetrics, type == .counter, title.hasSuffix("_total") { title.removeLast(6) }
@@ -41,20 +41,20 @@ struct MetricsPage {
     }
 
     /// A sample of the family.
-    mutating func sample(_ labels: [(String, String)] = [], _ value: UInt64) {
+    public mutating func sample(_ labels: [(String, String)] = [], _ value: UInt64) {
         line(name, labels, "\(value)")
     }
-    mutating func sample(_ labels: [(String, String)] = [], _ value: Double) {
+    public mutating func sample(_ labels: [(String, String)] = [], _ value: Double) {
         line(name, labels, "\(value)")
     }
 
     /// The samples of a histogram, cumulative as the format wants them.
-    mutating func histogram(_ labels: [(String, String)] = [], _ snapshot: Histogram.Snapshot) {
+    public mutating func histogram(_ labels: [(String, String)] = [], _ snapshot: Histogram.Snapshot) {
         histogram(labels, Histogram.bounds, snapshot.counts, sum: "\(snapshot.sum)")
     }
 
     /// The same from its parts: `counts` has one more than `bounds`, for what exceeds them all.
-    mutating func histogram(
+    public mutating func histogram(
         _ labels: [(String, String)], _ bounds: [Double], _ counts: [UInt64], sum: String
     ) {
         var total: UInt64 = 0
@@ -90,7 +90,7 @@ struct MetricsPage {
     }
 
     /// The finished page.
-    var response: HTTPResponse {
+    public var response: HTTPResponse {
         HTTPResponse(
             headers: [("Content-Type", format.mediaType)],
             body: Array((format == .openMetrics ? text + "# EOF\n" : text).utf8))

@@ -3,35 +3,26 @@
 internal import API
 internal import HTTP
 
-enum EventRoutes: Routes {
-    static let handlers: [OperationID: Handler] = [
-        .listEvents: { call, agent async throws(Problem) in try await answer(call, agent.events) }
-    ]
-
-    /// Longest wait of a long poll; `HTTPLimits.handlerSeconds` must be longer.
-    static let waitSeconds = 60
-
-    static func answer(_ call: Call, _ events: EventLog) async throws(Problem) -> HTTPResponse {
+extension EventLog {
+    func answer(_ call: Call) async throws(Problem) -> HTTPResponse {
         let since = try call.query("since").map { text throws(Problem) in
-            try position(text, "since", events)
+            try position(text, "since")
         }
-        let wait = try wait(call)
+        let seconds = try EventLog.wantedSeconds(call)
         if call.accepts(exactly: EventPage.streamMediaType) {
-            guard wait == nil else {
+            guard seconds == nil else {
                 throw Problem(.malformedRequest, "wait: wanted none with text/event-stream, found one")
             }
-            return try stream(call, events, since: try lastEventID(call, events) ?? since)
+            return try stream(call, since: try lastEventID(call) ?? since)
         }
         let isHead = call.request.method == "HEAD"
-        let page = await events.wait(
-            since: since ?? events.lastID, seconds: isHead ? 0 : Double(wait ?? 0))
-        guard let page else { throw tooMany }
+        let page = await wait(since: since ?? lastID, seconds: isHead ? 0 : Double(seconds ?? 0))
+        guard let page else { throw EventLog.tooMany }
         return .document(
-            EventPage(page.items.map(\.document), next: page.next, gap: page.gap, boot: events.boot).json)
+            EventPage(page.items.map(\.document), next: page.next, gap: page.gap, boot: boot).json)
     }
 
-    private static func stream(_ call: Call, _ events: EventLog, since: Int?) throws(Problem) -> HTTPResponse
-    {
+    private func stream(_ call: Call, since: Int?) throws(Problem) -> HTTPResponse {
         // A proxy must neither keep a stream nor hold it back until it ends.
         let headers = [
             (name: "Content-Type", value: EventPage.streamMediaType),
@@ -39,7 +30,7 @@ enum EventRoutes: Routes {
         ]
         if call.request.method == "HEAD" { return HTTPResponse(headers: headers) }
         let stream = HTTPStream()
-        guard events.listen(stream, since: since) else { throw tooMany }
+        guard listen(stream, since: since) else { throw EventLog.tooMany }
         return HTTPResponse(headers: headers, stream: stream)
     }
 
@@ -49,19 +40,19 @@ enum EventRoutes: Routes {
     }
 
     /// What a browser sends when it comes back.
-    private static func lastEventID(_ call: Call, _ events: EventLog) throws(Problem) -> Int? {
+    private func lastEventID(_ call: Call) throws(Problem) -> Int? {
         guard let text = call.request.header("Last-Event-ID") else { return nil }
-        return try position(text, "Last-Event-ID", events)
+        return try position(text, "Last-Event-ID")
     }
 
-    private static func position(_ text: String, _ name: String, _ events: EventLog) throws(Problem) -> Int {
-        if let id = events.id(in: text) { return id }
+    private func position(_ text: String, _ name: String) throws(Problem) -> Int {
+        if let id = id(in: text) { return id }
         throw Problem(
             .malformedRequest,
             "\(name): wanted a cursor or the id of an event, found \(text.prefix(32).debugDescription)")
     }
 
-    private static func wait(_ call: Call) throws(Problem) -> Int? {
+    private static func wantedSeconds(_ call: Call) throws(Problem) -> Int? {
         guard let text = call.query("wait") else { return nil }
         let isDigits = !text.isEmpty && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
         if isDigits, let number = Int(text), number <= waitSeconds { return number }

@@ -5,7 +5,7 @@ import JSON
 import Synchronization
 import Testing
 
-@testable import Agent
+@testable import REST
 
 @Suite struct EventLogTests {
     private func log(_ count: Int) -> EventLog {
@@ -59,7 +59,7 @@ import Testing
         #expect(log.events(since: 904, limit: 5000).items.map(\.id) == Array(905...5000))
     }
 
-    @Test("a number of an earlier life of the agent is a gap, and everything there is comes after it")
+    @Test("a number of an earlier life of the service is a gap, and everything there is comes after it")
     func earlierLife() {
         #expect(log(3).events(since: 7).items.map(\.id) == [1, 2, 3])
         #expect(log(3).events(since: 7).gap)

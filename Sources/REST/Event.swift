@@ -1,20 +1,21 @@
 // One event, and its two spellings: the document of the long poll and the frame of the stream.
 
-internal import API
-internal import JSON
+public import API
+public import JSON
 
 /// Something that happened, numbered.
-struct Event: Sendable, Equatable {
+public struct Event: Sendable, Equatable {
     /// From 1, without holes.
-    let id: Int
+    public let id: Int
     /// Since 1970.
-    let milliseconds: Int64
-    let type: EventType
+    public let milliseconds: Int64
+    public let type: EventType
     /// `/v1/bridges/br0/ports/web1`
-    let resource: String
-    let data: JSONObject
+    public let resource: String
+    public let data: JSONObject
 
-    var document: EventDocument {
+    /// As the long poll answers it.
+    public var document: EventDocument {
         EventDocument(
             id: id, time: RFC3339.text(milliseconds: milliseconds), type: type, resource: resource,
             data: data)
@@ -28,13 +29,13 @@ struct Event: Sendable, Equatable {
             + JSONValue.object(document.json).serialized() + Array("\n\n".utf8)
     }
 
-    /// A comment, which readers pass over: it keeps the connection and shows the agent who has left.
+    /// A comment, which readers pass over: it keeps the connection and shows the service who has left.
     static let keepAlive = Array(": keep-alive\n\n".utf8)
 
     /// In place of the events from `since` to before `next`. It carries the number before `next`, so that a
     /// reader who resumes after it misses nothing more.
     ///
-    /// - Parameter since: nil when the reader's number is not of this agent's life.
+    /// - Parameter since: nil when the reader's number is not of this service's life.
     static func gap(since: Int?, next: Int, milliseconds: Int64) -> Event {
         var data: JSONObject = ["next": .integer(Int64(next))]
         if let since { data["lost"] = .integer(Int64(next - 1 - since)) }
@@ -44,8 +45,15 @@ struct Event: Sendable, Equatable {
 }
 
 /// What an append says; the log adds the number and the time.
-struct EventDraft: Sendable {
-    var type: EventType
-    var resource: String
-    var data: JSONObject = [:]
+public struct EventDraft: Sendable {
+    public var type: EventType
+    /// Path of the resource it is about.
+    public var resource: String
+    public var data: JSONObject
+
+    public init(type: EventType, resource: String, data: JSONObject = [:]) {
+        self.type = type
+        self.resource = resource
+        self.data = data
+    }
 }

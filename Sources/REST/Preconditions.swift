@@ -1,16 +1,16 @@
 // Conditional requests (RFC 9110 §13): entity tags name what was written, and a write or read may depend on
 // them.
 
-internal import API
-internal import HTTP
-internal import JSON
+public import API
+public import HTTP
+public import JSON
 
 /// A strong entity tag: `"` and sixteen hex digits and `"`.
-struct EntityTag: Equatable, Sendable, CustomStringConvertible {
-    let description: String
+public struct EntityTag: Equatable, Sendable, CustomStringConvertible {
+    public let description: String
 
     /// Of bytes, by FNV-1a and a finaliser: 64 bits tell two states of one resource apart.
-    init(of bytes: some Sequence<UInt8>) {
+    public init(of bytes: some Sequence<UInt8>) {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
         hash = (hash ^ hash >> 32) &* 0xd6e8_feb8_6659_fd93
@@ -19,11 +19,10 @@ struct EntityTag: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// Of what was written; status is not part of it.
-    init(_ object: JSONObject) { self.init(of: JSONValue.object(object).canonicalBytes) }
-    init(_ spec: Spec) { self.init(spec.json) }
+    public init(_ object: JSONObject) { self.init(of: JSONValue.object(object).canonicalBytes) }
 
     /// Of a collection: every key and what was written under it, in any order.
-    init(collection: [(key: String, JSONObject)]) {
+    public init(collection: [(key: String, JSONObject)]) {
         let members = collection.sorted { $0.key < $1.key }.map {
             (key: $0.key, value: JSONValue.object($0.1))
         }
@@ -32,7 +31,7 @@ struct EntityTag: Equatable, Sendable, CustomStringConvertible {
 }
 
 /// `If-Match` and `If-None-Match` of one request.
-struct Preconditions: Sendable {
+public struct Preconditions: Sendable {
     /// A header's value.
     enum Tags: Sendable, Equatable {
         case any
@@ -66,12 +65,13 @@ struct Preconditions: Sendable {
     var ifMatch: Tags?
     var ifNoneMatch: Tags?
 
-    static let none = Preconditions()
-    var areNone: Bool { ifMatch == nil && ifNoneMatch == nil }
+    public static let none = Preconditions()
+    public var areNone: Bool { ifMatch == nil && ifNoneMatch == nil }
 
     private init() {}
 
-    init(_ request: HTTPRequest) throws(Problem) {
+    /// `malformed_request` for a header that is no list of tags.
+    public init(_ request: HTTPRequest) throws(Problem) {
         ifMatch = try Preconditions.read("If-Match", request)
         ifNoneMatch = try Preconditions.read("If-None-Match", request)
     }
@@ -84,8 +84,8 @@ struct Preconditions: Sendable {
         return tags
     }
 
-    /// Refuses a write to a resource whose tag is `current` (nil: it does not exist).
-    func check(_ current: EntityTag?, _ path: String) throws(Problem) {
+    /// Refuses a write to a resource whose tag is `current` (nil: it does not exist): `precondition_failed`.
+    public func check(_ current: EntityTag?, _ path: String) throws(Problem) {
         let state = current.map { "it is \($0.description) now" } ?? "it does not exist"
         if let ifMatch, !ifMatch.matches(current) {
             throw Problem(.preconditionFailed, "\(path): If-Match does not hold, \(state)")

@@ -2,9 +2,9 @@
 
 internal import Glibc
 
-enum ProcFile {
+public enum ProcFile {
     /// Nil when it cannot be read.
-    static func read(_ path: String) -> String? {
+    public static func read(_ path: String) -> String? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
@@ -18,7 +18,7 @@ enum ProcFile {
     }
 
     /// Names in a directory without "." and ".."; none when it cannot be read.
-    static func entries(_ path: String) -> [String] {
+    public static func entries(_ path: String) -> [String] {
         guard let directory = opendir(path) else { return [] }
         defer { closedir(directory) }
         var names: [String] = []
@@ -32,7 +32,7 @@ enum ProcFile {
     }
 
     /// What a symbolic link of at most 63 bytes says; nil when it cannot be read.
-    static func link(_ path: String) -> String? {
+    public static func link(_ path: String) -> String? {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { buffer in
             guard let base = buffer.baseAddress else { return nil }
             let count = readlink(path, base, buffer.count)

@@ -3,9 +3,9 @@
 internal import Glibc
 
 /// `2026-11-22T14:00:00.123Z` (RFC 3339 §5.6): always UTC, always milliseconds.
-enum RFC3339 {
+public enum RFC3339 {
     /// - Parameter milliseconds: since 1970, as `wallMilliseconds`.
-    static func text(milliseconds: Int64) -> String {
+    public static func text(milliseconds: Int64) -> String {
         let (seconds, rest) = milliseconds.quotientAndRemainder(dividingBy: 1000)
         var moment = time_t(seconds)
         var parts = tm()
@@ -20,8 +20,8 @@ enum RFC3339 {
         return "\(date)T\(time).\(digits(Int32(rest), 3))Z"
     }
 
-    /// Now, since 1970.
-    static var wallMilliseconds: Int64 {
+    /// Now, milliseconds since 1970.
+    public static var wallMilliseconds: Int64 {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
         return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000

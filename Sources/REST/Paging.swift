@@ -1,16 +1,17 @@
 // Pages of a collection, in the order of its keys. A token says where a page ended; it is opaque to clients and
 // bound to its collection, so that one from elsewhere is refused and never misread.
 
-internal import API
+public import API
 
 /// Which items of a collection are asked for.
-struct Page: Sendable {
-    var limit: Int
+public struct Page: Sendable {
+    public private(set) var limit: Int
     /// Keys after this one; nil from the start.
-    var after: String?
+    public private(set) var after: String?
     private let collection: String
 
-    init(_ call: Call) throws(Problem) {
+    /// From `limit` and `page_token`; `malformed_request` for a value that is none.
+    public init(_ call: Call) throws(Problem) {
         collection = call.request.rawPath
         limit = Operation.Query.pageLimit.upperBound
         if let text = call.query("limit") {
@@ -34,14 +35,14 @@ struct Page: Sendable {
 
     /// Goes through sorted keys and makes items until the page is full; nil from `make` leaves one out. A page
     /// has a next one only when there is an item for it.
-    func collect<Item: Record>(
+    public func collect<Item: Record>(
         _ keys: [String], _ make: (String) throws(Problem) -> Item?
     ) throws(Problem) -> List<Item> {
         try collect(keys, key: { $0 }, make)
     }
 
     /// The same for elements in the order of their keys, of which few are asked for.
-    func collect<Element, Item: Record>(
+    public func collect<Element, Item: Record>(
         _ elements: [Element], key: (Element) -> String, _ make: (Element) throws(Problem) -> Item?
     ) throws(Problem) -> List<Item> {
         var items: [Item] = []

@@ -1,9 +1,6 @@
 // Who has a port that cannot be had: from the socket tables of the calling thread's network namespace to the
-// processes whose descriptors are those sockets (proc(5)); a kernel vxlan device has no process and is found
-// by its port over rtnetlink. Asked only after EADDRINUSE: it looks at every descriptor of the host.
-
-internal import CLinux
-internal import Glibc
+// processes whose descriptors are those sockets (proc(5)). Asked only after EADDRINUSE: it looks at every
+// descriptor of the host.
 
 /// The holder of a UDP or TCP port.
 public enum PortHolder: Equatable, Sendable, CustomStringConvertible {
@@ -23,12 +20,11 @@ public enum PortHolder: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Who keeps others from binding this UDP port; nil when nobody does any more. An IPv4 port may be held by
-    /// an IPv6 socket, which takes both families unless told otherwise.
-    public static func udp(_ port: UInt16, isIPv4: Bool) -> PortHolder? {
+    /// The process with a socket on that UDP port, in either family for IPv4: an IPv6 socket takes both unless
+    /// told otherwise. Nil when there is no such socket.
+    public static func udpSocket(_ port: UInt16, isIPv4: Bool) -> PortHolder? {
         let tables = isIPv4 ? ["udp", "udp6"] : ["udp6"]
-        guard let inodes = inodes(of: port, in: tables, state: nil) else { return nil }
-        return process(with: inodes) ?? device(on: port) ?? .unseen
+        return inodes(of: port, in: tables, state: nil).map { process(with: $0) ?? .unseen }
     }
 
     /// Who listens on this TCP port; nil when nobody does any more.
@@ -79,27 +75,5 @@ public enum PortHolder: Equatable, Sendable, CustomStringConvertible {
         }
         let fields = stat[stat.index(after: end)...].split(separator: " ")
         return fields.count > 19 ? UInt64(fields[19]) ?? .max : .max
-    }
-
-    private static func device(on port: UInt16) -> PortHolder? {
-        let names = ((try? Netlink.vxlanDevices(on: port)) ?? []).sorted()
-        return names.isEmpty ? nil : .vxlan(names: names)
-    }
-}
-
-extension Netlink {
-    /// Names of this namespace's vxlan devices with that UDP port, which they hold while they are up.
-    static func vxlanDevices(on port: UInt16) throws(LinuxError) -> [String] {
-        var message = NetlinkMessage(type: UInt16(RTM_GETLINK), flags: request | dump, sequence: 1)
-        message.appendLink(index: 0)
-        return try exchange(message, "list interfaces").compactMap { reply in
-            let attributes = reply.attributes(after: 16)
-            let info = NetlinkReply.attributes(in: attributes[Int(IFLA_LINKINFO)] ?? [])
-            guard info[Int(IFLA_INFO_KIND)]?.text == "vxlan" else { return nil }
-            let data = NetlinkReply.attributes(in: info[Int(IFLA_INFO_DATA)] ?? [])
-            // In network order (linux/if_link.h).
-            let found = data[Int(IFLA_VXLAN_PORT)]?.number(at: 0, as: UInt16.self)
-            return found == port.bigEndian ? attributes[Int(IFLA_IFNAME)]?.text : nil
-        }
     }
 }

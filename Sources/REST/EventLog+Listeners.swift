@@ -59,7 +59,7 @@ extension EventLog {
     }
 
     /// Does so every 15 seconds until the task is cancelled.
-    func keepListenersAlive() async {
+    public func keepListenersAlive() async {
         while !Task.isCancelled {
             try? await Task.sleep(for: .seconds(Self.keepAliveSeconds))
             keepAlive()

@@ -6,28 +6,30 @@
 //                                              ▲ passed by the ring: a gap event      │
 //                                              └──────────── drained ────────────────┘
 
-internal import API
+public import API
 internal import HTTP
-internal import JSON
+public import JSON
 internal import Synchronization
 
 /// The ring of events with its waiters and listeners.
-final class EventLog: Sendable {
+public final class EventLog: Sendable {
     /// Events kept: a minute of the busiest hour, or the last day of a quiet one; about 2 MiB.
-    static let capacity = 4096
+    public static let capacity = 4096
     /// Waiters and listeners together; each costs a connection, a listener up to 256 KiB beside.
-    static let listenerCount = 64
+    public static let listenerCount = 64
     /// Items of one page.
-    static let pageCount = 1000
+    public static let pageCount = 1000
     /// Seconds between signs of life; proxies cut after 60 seconds of silence, some after 30.
-    static let keepAliveSeconds = 15.0
+    public static let keepAliveSeconds = 15.0
+    /// Longest wait of a long poll; `HTTPLimits.handlerSeconds` must be longer.
+    public static let waitSeconds = 60
 
-    struct Page: Equatable {
-        var items: [Event]
+    public struct Page: Equatable, Sendable {
+        public var items: [Event]
         /// The number to go on from.
-        var next: Int
+        public var next: Int
         /// Events after the number asked for are gone.
-        var gap: Bool
+        public var gap: Bool
     }
 
     struct State {
@@ -51,12 +53,12 @@ final class EventLog: Sendable {
     }
 
     let state = Mutex(State())
-    /// Tells this life of the agent, in which ids are counted from 1, from all others.
-    let boot: String
+    /// Tells this life of the service, in which ids are counted from 1, from all others.
+    public let boot: String
     let clock: @Sendable () -> Int64
 
     /// - Parameter clock: milliseconds since 1970, for gap events; the others bring their time.
-    init(
+    public init(
         boot: String = String(UInt64.random(in: .min ... .max), radix: 16),
         clock: @escaping @Sendable () -> Int64 = { RFC3339.wallMilliseconds }
     ) {
@@ -77,14 +79,14 @@ final class EventLog: Sendable {
     }
 
     /// Number of the newest event, 0 before the first.
-    var lastID: Int { state.withLock { $0.lastID } }
+    public var lastID: Int { state.withLock { $0.lastID } }
 
     // MARK: Writing
 
     /// Numbers and keeps events that belong together, then tells everybody once.
     ///
     /// - Parameter milliseconds: when they happened, since 1970.
-    func append(_ drafts: [EventDraft], at milliseconds: Int64) {
+    public func append(_ drafts: [EventDraft], at milliseconds: Int64) {
         guard !drafts.isEmpty else { return }
         let (waiters, listeners) = state.withLock { state in
             for draft in drafts { state.add(draft, milliseconds) }
@@ -95,21 +97,23 @@ final class EventLog: Sendable {
         for listener in listeners { pump(listener) }
     }
 
-    func append(_ type: EventType, _ resource: String, _ data: JSONObject = [:], at milliseconds: Int64) {
+    public func append(
+        _ type: EventType, _ resource: String, _ data: JSONObject = [:], at milliseconds: Int64
+    ) {
         append([EventDraft(type: type, resource: resource, data: data)], at: milliseconds)
     }
 
     // MARK: Reading
 
     /// The events after `since`, oldest first.
-    func events(since: Int, limit: Int = EventLog.pageCount) -> Page {
+    public func events(since: Int, limit: Int = EventLog.pageCount) -> Page {
         state.withLock { $0.page(since: since, limit: limit) }
     }
 
     /// The same, but waits for the first event; less long when the task is cancelled or the log is closed.
     ///
     /// - Returns: nil when every place is taken.
-    func wait(since: Int, limit: Int = EventLog.pageCount, seconds: Double) async -> Page? {
+    public func wait(since: Int, limit: Int = EventLog.pageCount, seconds: Double) async -> Page? {
         let page = events(since: since, limit: limit)
         guard page.items.isEmpty, !page.gap, seconds > 0 else { return page }
         let serial = state.withLock { state -> Int? in
@@ -155,8 +159,8 @@ final class EventLog: Sendable {
 
     // MARK: End
 
-    /// Wakes every waiter and finishes every stream: the agent is stopping.
-    func close() {
+    /// Wakes every waiter and finishes every stream: the service is stopping.
+    public func close() {
         let (waiters, listeners) = state.withLock { state in
             state.isClosed = true
             defer { (state.waiters, state.listeners) = ([:], [:]) }
@@ -190,7 +194,7 @@ extension EventLog.State {
     }
 
     /// The event to go on with, and whether some before it are gone. A number that is not given out yet is
-    /// of an earlier life of the agent: its reader has missed everything.
+    /// of an earlier life of the service: its reader has missed everything.
     func first(after since: Int) -> (id: Int, gap: Bool) {
         if since > lastID { return (oldestID, true) }
         return (max(since + 1, oldestID), since + 1 < oldestID)

@@ -1,7 +1,7 @@
 // Memory after large requests: a batch of 10,000 tunnels is tens of MiB of JSON on its way, which the heap would
 // keep for the next one.
 
-internal import LinuxIO
+internal import Proc
 internal import Synchronization
 
 /// Gives free memory back to the kernel, a moment after requests that used much of it.

@@ -7,7 +7,7 @@ import JSON
 import Synchronization
 import Testing
 
-@testable import Agent
+@testable import REST
 
 /// A server that has nothing but /v1/events.
 private final class EventServer: Sendable {
@@ -18,7 +18,8 @@ private final class EventServer: Sendable {
     init(_ limits: HTTPLimits = HTTPLimits(connectionsPerAddress: 256)) throws {
         let events = events
         server = try HTTPServer(
-            endpoints: [.tcp(host: "127.0.0.1", port: 0)], limits: limits, renderFailure: AgentAPI.render,
+            endpoints: [.tcp(host: "127.0.0.1", port: 0)], limits: limits,
+            renderFailure: HTTPResponse.failure,
             onLog: { _ in },
             handler: { request in
                 guard let operation = Operations[.listEvents] else { return .noContent }
@@ -26,7 +27,7 @@ private final class EventServer: Sendable {
                 do throws(Problem) {
                     try call.checkQuery()
                     try call.checkAccept()
-                    return try await EventRoutes.answer(call, events)
+                    return try await events.answer(call)
                 } catch { return .problem(error) }
             })
         client = HTTPClient(try HTTPClientAddress("http://" + server.boundAddresses[0]))
@@ -95,7 +96,8 @@ private final class EventServer: Sendable {
         await server.stop()
     }
 
-    @Test("a cursor resumes in its own life of the agent and is a gap in every other, as stream and as poll")
+    @Test(
+        "a cursor resumes in its own life of the service and is a gap in every other, as stream and as poll")
     func cursors() async throws {
         let server = try EventServer()
         for _ in 0..<5 { server.events.append(.macMoved, "/a", at: 0) }

@@ -1,37 +1,41 @@
 // One request on its way to a handler: the keys of its path and its body, decoded with the API's own words.
 
-internal import API
-internal import HTTP
-internal import JSON
-internal import Wire
+public import API
+public import HTTP
+public import JSON
+public import Wire
 
 /// A request that has found its operation.
-struct Call: Sendable {
-    let request: HTTPRequest
-    let operation: API.Operation
-    let parameters: [String: String]
+public struct Call: Sendable {
+    public let request: HTTPRequest
+    public let operation: API.Operation
+    /// The keys of the path, decoded, by their names in the template.
+    public let parameters: [String: String]
 
     /// The name in the path segment of a kind.
-    func name(_ kind: Kind) throws(Problem) -> Name {
+    public func name(_ kind: Kind) throws(Problem) -> Name {
         try kind.name(in: parameters[kind.singular] ?? "")
     }
 
-    func mac(_ kind: Kind) throws(Problem) -> MACAddress { try kind.mac(in: parameters[kind.singular] ?? "") }
+    /// The MAC address in the path segment of a kind.
+    public func mac(_ kind: Kind) throws(Problem) -> MACAddress {
+        try kind.mac(in: parameters[kind.singular] ?? "")
+    }
 
     /// The value of a query parameter, nil when it is not there.
-    func query(_ name: String) -> String? { request.query.first { $0.name == name }?.value }
+    public func query(_ name: String) -> String? { request.query.first { $0.name == name }?.value }
 
     /// What a filter asks for, nil when it is not there.
-    func value<Value>(of filter: Filter<Value>) throws(Problem) -> Value? {
+    public func value<Value>(of filter: Filter<Value>) throws(Problem) -> Value? {
         guard let text = query(filter.name) else { return nil }
         return try filter.parse(text)
     }
 
     /// Whether the caller only wants to know.
-    func isDryRun() throws(Problem) -> Bool { try flag("dry_run") }
+    public func isDryRun() throws(Problem) -> Bool { try flag("dry_run") }
 
     /// The value of a query parameter that is true or false; without one it is true.
-    func flag(_ name: String) throws(Problem) -> Bool {
+    public func flag(_ name: String) throws(Problem) -> Bool {
         switch query(name) {
         case nil, "false": return false
         case "true", "": return true
@@ -40,7 +44,7 @@ struct Call: Sendable {
     }
 
     /// The body, parsed and of a media type the operation reads.
-    func body(limits: JSONLimits = JSONLimits()) throws(Problem) -> JSONValue {
+    public func body(limits: JSONLimits = JSONLimits()) throws(Problem) -> JSONValue {
         let sent = request.header("Content-Type")
         guard sent.map(accepts(mediaType:)) ?? (operation.method != .post) else {
             throw Problem(
@@ -63,7 +67,7 @@ struct Call: Sendable {
         return operation.method != .post && type == "application/x-www-form-urlencoded"
     }
 
-    /// Refuses a query parameter the operation does not know: one that was meant to hold the agent back must
+    /// Refuses a query parameter the operation does not know: one that was meant to hold a write back must
     /// not be passed over.
     func checkQuery() throws(Problem) {
         let known = operation.query.map(\.name)
@@ -114,23 +118,5 @@ struct Call: Sendable {
             }
             return isExcluded ? nil : parts.first
         }
-    }
-}
-
-extension HTTPResponse {
-    /// A document: JSON indented for people, the same for programs.
-    static func document(_ object: JSONObject, status: Int = 200, tag: EntityTag? = nil) -> HTTPResponse {
-        HTTPResponse(
-            status: status,
-            headers: [("Content-Type", "application/json")] + (tag.map { [("ETag", $0.description)] } ?? []),
-            body: JSONValue.object(object).serialized(pretty: true) + [UInt8(ascii: "\n")])
-    }
-
-    static var noContent: HTTPResponse { HTTPResponse(status: 204) }
-
-    static func problem(_ problem: Problem, headers: [(name: String, value: String)] = []) -> HTTPResponse {
-        HTTPResponse(
-            status: problem.status, headers: [("Content-Type", Problem.mediaType)] + headers,
-            body: JSONValue.object(problem.json).serialized(pretty: true) + [UInt8(ascii: "\n")])
     }
 }
