@@ -1,7 +1,6 @@
 // The agent's side of the API: what its handlers work on. The only place that knows both HTTP and the agent.
 
 internal import API
-internal import HTTP
 internal import JSON
 internal import Logging
 internal import REST
@@ -28,13 +27,11 @@ struct AgentAPI: APIService {
     let health: HealthChecks
     let version: Version
     let dispatcher: Dispatcher<AgentAPI>
-    private let log: Logger
 
     init(core: AgentCore, health: HealthChecks, version: Version, log: Logger) {
         self.core = core
         self.health = health
         self.version = version
-        self.log = log
         dispatcher = Dispatcher(Operations.all, AgentAPI.routes, log: log)
     }
 
@@ -44,20 +41,31 @@ struct AgentAPI: APIService {
     func live() -> [HealthResult] { health.live() }
     func ready() -> [HealthResult] { health.ready() }
     func addMetrics(to page: inout MetricsPage) async { await core.addMetrics(to: &page) }
+}
 
-    /// Says who changed what, from what to what: one line per resource.
-    func audit(_ request: HTTPRequest, _ changes: [ResourceChange]) {
-        for change in changes {
-            func text(_ spec: Spec?) -> String {
-                spec.map { JSONValue.object($0.json).description } ?? "none"
-            }
-            log.notice(
-                "audit",
-                metadata: [
-                    "resource": "\(change.id.path)", "before": "\(text(change.from))",
-                    "after": "\(text(change.to))", "request_id": "\(request.id)",
-                    "remote": "\(request.remote)",
-                ])
-        }
+extension AgentAPI: WritingService {
+    typealias ID = ResourceID
+    typealias Change = ResourceChange
+
+    func document(of id: ResourceID) async throws(Problem) -> (JSONObject, EntityTag) {
+        try await core.document(of: id)
+    }
+
+    func write(
+        _ writes: [Write], _ preconditions: Preconditions, dryRun: Bool
+    ) async throws(Problem) -> WriteOutcome {
+        try await core.write(writes, preconditions, dryRun: dryRun)
+    }
+
+    func patch(
+        _ id: ResourceID, _ patch: JSONValue, _ preconditions: Preconditions, dryRun: Bool
+    ) async throws(Problem) -> WriteOutcome {
+        try await core.patch(id, patch, preconditions, dryRun: dryRun)
+    }
+
+    func batch(
+        _ writes: [Write], _ preconditions: Preconditions, dryRun: Bool
+    ) async throws(Problem) -> (WriteOutcome, EntityTag) {
+        try await core.batch(writes, preconditions, dryRun: dryRun)
     }
 }

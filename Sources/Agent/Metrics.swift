@@ -3,10 +3,8 @@
 
 internal import API
 internal import Datapath
-internal import HTTP
 internal import LinuxIO
 internal import REST
-internal import Synchronization
 internal import Wire
 
 extension AgentCore {

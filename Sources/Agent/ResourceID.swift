@@ -9,7 +9,7 @@ internal import Store
 internal import Wire
 
 /// Where a resource is.
-enum ResourceID: Hashable, Sendable {
+enum ResourceID: ResourceAddress {
     case bridge(Name)
     case port(Name, Name)
     case tunnel(Name, Name)
@@ -23,6 +23,9 @@ enum ResourceID: Hashable, Sendable {
         case .mac: StaticMAC.kind
         }
     }
+
+    static let kinds = [Bridge.kind, API.Port.kind, Tunnel.kind, StaticMAC.kind]
+    static let wantedPath = "the path of a bridge, port, tunnel or static MAC entry"
 
     var bridge: Name {
         switch self {
@@ -69,8 +72,7 @@ enum ResourceID: Hashable, Sendable {
     /// The resource a stored document is of; nil for a document of no resource.
     init?(_ document: StoredDocument) throws(Problem) {
         let singular = document.kind.trimmingPrefix(PushedState.kindPrefix)
-        let kinds = [Bridge.kind, API.Port.kind, Tunnel.kind, StaticMAC.kind]
-        guard let kind = kinds.first(where: { $0.singular == singular }) else { return nil }
+        guard let kind = ResourceID.kinds.first(where: { $0.singular == singular }) else { return nil }
         let keys = document.key.split(separator: "/", maxSplits: kind.ancestors.count).map(String.init)
         try self.init(kind, keys)
     }
@@ -111,6 +113,12 @@ enum Spec: Equatable, Sendable {
         case .mac(let spec): StaticMAC.schema.encodeWithoutDefaults(spec)
         }
     }
+}
+
+extension ResourceChange: WrittenChange {
+    var path: String { id.path }
+    var before: JSONObject? { from?.json }
+    var after: JSONObject? { to?.json }
 }
 
 extension EntityTag {

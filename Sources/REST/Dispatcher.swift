@@ -51,6 +51,17 @@ public final class Dispatcher<Service: APIService>: Sendable {
     @Sendable
     func note(_ line: String) { log.notice("http", metadata: ["detail": "\(line)"]) }
 
+    func audit(_ request: HTTPRequest, _ change: some WrittenChange) {
+        func text(_ spec: JSONObject?) -> String { spec.map { JSONValue.object($0).description } ?? "none" }
+        log.notice(
+            "audit",
+            metadata: [
+                "resource": "\(change.path)", "before": "\(text(change.before))",
+                "after": "\(text(change.after))", "request_id": "\(request.id)",
+                "remote": "\(request.remote)",
+            ])
+    }
+
     func answer(_ request: HTTPRequest, for service: Service) async -> HTTPResponse {
         let start = ContinuousClock.now
         var template = "none"

@@ -126,7 +126,7 @@ extension OnTheHost {
                     )
                 }
                 let body = Array(#"{"operations":[\#(operations.joined(separator: ","))]}"#.utf8)
-                let writes = try Batch.parse(body).writes()
+                let writes = try Write.all(of: Batch.parse(body))
                 #expect(try await agent.core.programs { core in _ = try core.write(writes) } == 1)
                 #expect(await steps(agent) == ["create_bridge": 1, "create_tunnel": 1000])
                 let idle = try await agent.core.programs { core in

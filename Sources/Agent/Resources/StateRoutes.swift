@@ -72,7 +72,7 @@ extension HostState: PushBody {
         var refused = ItemProblems()
         for (number, resource) in resources.enumerated() {
             do throws(Problem) {
-                let item = Write.Item(list: "resources", number: number)
+                let item = WriteItem(list: "resources", number: number)
                 let write = try Write(item, resource.path, resource.body)
                 if let other = places.updateValue(number, forKey: write.id) {
                     let pointer = item.pointer.appending("path")
@@ -101,7 +101,7 @@ extension StateDelta: PushBody {
         var refused = ItemProblems()
         for (number, operation) in operations.enumerated() {
             do throws(Problem) {
-                writes.append(try Write(.init(number: number), operation.path, operation.body))
+                writes.append(try Write(WriteItem(number: number), operation.path, operation.body))
             } catch {
                 refused.add(error)
             }
