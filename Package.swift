@@ -81,6 +81,12 @@ let package = Package(
                 "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ])
+        + room(
+            "Controller",
+            [
+                "API", "HTTP", "JSON", "Store", "Wire", .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
     swiftLanguageModes: [.v6]
 )

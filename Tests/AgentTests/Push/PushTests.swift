@@ -145,7 +145,9 @@ extension OnTheHost {
                 await agent.push(first)
                 let before = try await agent.state()
                 let deltas: [(String, String, String)] = [
-                    (deleting("\(path)/ports/p9"), "not_found", "/operations/0"),
+                    (
+                        putting("\(path)x/ports/p9", #"{"type":"internal"}"#), "not_found", "/operations/0"
+                    ),
                     (deleting(local), "managed_elsewhere", "/operations/0"),
                     (
                         putting("\(path)/ports/p1", #"{"type":"x"}"#), "invalid_resource",
@@ -158,6 +160,22 @@ extension OnTheHost {
                         answer.code == code && answer.pointers == [pointer], "\(operation): \(answer.text)")
                 }
                 #expect(try await agent.state() == before)
+            }
+        }
+
+        @Test("a delta may remove what is not there: what came and went before it was sent was never pushed")
+        func removeNothing() async throws {
+            try await TestAgent.run { agent async throws in
+                let first = state(agent, port: 79)
+                let path = first.resources[0].path
+                await agent.push(first)
+                var second = first.next()
+                second.remove("\(path)/ports/p0")
+                let answer = await agent.push(
+                    second, on: first,
+                    [deleting("\(path)/ports/p9"), deleting("\(path)x"), deleting("\(path)/ports/p0")])
+                #expect(answer.status == 200 && answer.json["changes"]?["removed"] == 1, "\(answer.text)")
+                #expect(answer.json["in_sync"] == true)
             }
         }
 
