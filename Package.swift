@@ -74,7 +74,7 @@ let package = Package(
                 "API", "HTTP", "JSON", "Proc", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ])
-        + room("Store", [.product(name: "GRDB", package: "GRDB.swift")])
+        + room("Store", ["HTTP", "JSON", .product(name: "GRDB", package: "GRDB.swift")])
         + room(
             "Agent",
             [
