@@ -63,10 +63,11 @@ public struct Agent: Service {
             strictVXLAN: settings.strictVXLAN, offload: offload)
         let heartbeat = Heartbeat()
         let core = AgentCore(
-            executor: executor, store: store, workers: workers, host: host, heartbeat: heartbeat, log: log)
+            id: Agent.id(seed), executor: executor, store: store, workers: workers, host: host,
+            heartbeat: heartbeat, log: log)
         let health = HealthChecks(workers: workers, heartbeat: heartbeat)
         // Listening comes first: an agent that cannot have its address must not touch the host.
-        let api = AgentAPI(core: core, health: health, version: Agent.describe(offload), log: log)
+        let api = AgentAPI(core: core, health: health, version: Agent.describe(core, offload), log: log)
         let server = try api.listen(on: endpoints, limits: Agent.limits)
         do {
             try await core.restore()
@@ -112,8 +113,9 @@ public struct Agent: Service {
         }
     }
 
-    /// A random number that stays with the state, so that made-up MAC addresses differ between hosts.
-    private static func seed(in store: Store) throws -> UInt64 {
+    /// A random number that stays with the state: made-up MAC addresses differ between hosts, and a controller
+    /// knows an agent again.
+    static func seed(in store: Store) throws -> UInt64 {
         let stored = try store.load().first { $0.kind == "agent" && $0.key == "seed" }
         if let stored, let seed = UInt64(stored.body, radix: 16) { return seed }
         let seed = UInt64.random(in: .min ... .max)
@@ -121,9 +123,17 @@ public struct Agent: Service {
         return seed
     }
 
-    private static func describe(_ offload: OffloadFeatures) -> Version {
-        Version(
+    static func id(_ seed: UInt64) -> String {
+        let digits = String(seed, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    static func describe(_ core: AgentCore, _ offload: OffloadFeatures) -> Version {
+        var description = Version(
             version: version, swift: Version.compiler, kernel: Kernel.release,
             features: ["underlay_socket", "tap_vnet_header"] + offload.names)
+        description.agentID = core.id
+        description.bootID = core.events.boot
+        return description
     }
 }

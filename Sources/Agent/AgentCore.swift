@@ -18,6 +18,8 @@ internal import Wire
 
 /// Desired state, running state, and the way between them.
 actor AgentCore {
+    /// Stays with the state: 16 hexadecimal digits.
+    let id: String
     private let executor: ControlExecutor
     private let store: Store
     let log: Logger
@@ -53,10 +55,12 @@ actor AgentCore {
     static let refreshTicks = 60
 
     init(
-        executor: ControlExecutor, store: Store, workers: WorkerSet, host: Host, heartbeat: Heartbeat,
+        id: String, executor: ControlExecutor, store: Store, workers: WorkerSet, host: Host,
+        heartbeat: Heartbeat,
         log: Logger,
         events: EventLog = EventLog()
     ) {
+        self.id = id
         self.executor = executor
         self.store = store
         self.workers = workers

@@ -298,6 +298,47 @@ extension OnTheHost {
         }
 
         @Test(
+            "an agent that starts again is the same one in another life, to a controller and in its version")
+        func identity() async throws {
+            try await Site.run { site in
+                var lives: [(agent: JSONValue?, boot: JSONValue?)] = []
+                for _ in 0..<2 {
+                    try await TestAgent.run(on: site) { agent in
+                        let read = await agent.get("/v1/state").json
+                        let (id, boot) = (read["agent_id"], read["boot_id"])
+                        lives.append((id, boot))
+                        #expect(id == "0000000000000007")
+                        var push = TestPush()
+                        push.generation = lives.count
+                        let pushed = await agent.push(push).json
+                        let version = await agent.get("/v1/version").json
+                        let event = await agent.get("/v1/events").json
+                        #expect(pushed["agent_id"] == id && version["agent_id"] == id)
+                        #expect(pushed["boot_id"] == boot && version["boot_id"] == boot)
+                        #expect(event["boot"] == boot)
+                    }
+                }
+                #expect(lives[0].agent == lives[1].agent)
+                #expect(lives[0].boot != lives[1].boot)
+            }
+        }
+
+        @Test("the number an agent is known by stays with its state file, and no two files have the same")
+        func seed() async throws {
+            try await Site.run { site in
+                var seeds: [UInt64] = []
+                for file in ["a", "a", "b"] {
+                    let store = try Store(path: "\(site.stateFile).\(file)")
+                    seeds.append(try Agent.seed(in: store))
+                    try store.close()
+                }
+                #expect(seeds[0] == seeds[1])
+                #expect(seeds[0] != seeds[2])
+                #expect(Agent.id(0xC0FFEE) == "0000000000c0ffee")
+            }
+        }
+
+        @Test(
             "after a restart what was pushed runs, is held, and is guarded as before, without any controller")
         func restart() async throws {
             try await Site.run { site in
