@@ -37,7 +37,7 @@ struct AgentAPI: Sendable {
     let health: HealthChecks
     let version: Version
     let events: EventLog
-    let requests = RequestCounts(routes: Set(Operations.all.map(\.path)).union(["none"]))
+    let requests = RequestCounts(routes: Set(Operations.agent.map(\.path)).union(["none"]))
     private let memory = FreeMemory()
     private let log: Logger
     private let router: Router<Route>
@@ -57,7 +57,7 @@ struct AgentAPI: Sendable {
             all.merge(routes.handlers) { first, _ in first }
         }
         router = Router(
-            Operations.all.compactMap { operation in
+            Operations.agent.compactMap { operation in
                 handlers[operation.id].map {
                     (operation.method.rawValue, operation.path, Route(operation: operation, handler: $0))
                 }
@@ -135,7 +135,7 @@ struct AgentAPI: Sendable {
         switch code {
         case .unavailable: [("Retry-After", "1")]
         case .unsupportedMediaType where method == "PATCH":
-            Operations.all.filter { $0.method == .patch && $0.path == template }
+            Operations.agent.filter { $0.method == .patch && $0.path == template }
                 .map { ("Accept-Patch", $0.bodyMediaType) }
         default: []
         }

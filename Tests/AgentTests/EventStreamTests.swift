@@ -21,7 +21,7 @@ private final class EventServer: Sendable {
             endpoints: [.tcp(host: "127.0.0.1", port: 0)], limits: limits, renderFailure: AgentAPI.render,
             onLog: { _ in },
             handler: { request in
-                guard let operation = Operations[.listEvents] else { return .noContent }
+                guard let operation = Operations.agent[.listEvents] else { return .noContent }
                 let call = Call(request: request, operation: operation, parameters: [:])
                 do throws(Problem) {
                     try call.checkQuery()

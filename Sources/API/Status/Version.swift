@@ -2,6 +2,12 @@
 
 import JSON
 
+/// What a service is.
+public enum Role: String, CaseIterable, Sendable, FieldValue {
+    case agent
+    case controller
+}
+
 public struct Version: Record {
     public var version: String
     /// Newest version of the REST API; the first path segment.

@@ -25,7 +25,7 @@ enum ServiceRoutes: Routes {
             await agent.metrics(MetricsPage.Format(accept: call.request.header("Accept")))
         },
         .openapi: { _, agent async throws(Problem) in
-            .document(OpenAPI.document(version: agent.version.version))
+            .document(OpenAPI.document(of: .agent, version: agent.version.version))
         },
     ]
 }
