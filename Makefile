@@ -69,6 +69,7 @@ bench: build
 openapi: packages
 	swift build --product viaduct
 	.build/debug/viaduct openapi > openapi/viaduct.json
+	.build/debug/viaduct openapi --controller > openapi/controller.json
 
 # Man pages, one per command, from the command line's own declarations.
 man: packages

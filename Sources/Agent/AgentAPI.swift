@@ -32,12 +32,12 @@ struct AgentAPI: APIService {
         self.core = core
         self.health = health
         self.version = version
-        dispatcher = Dispatcher(Operations.all, AgentAPI.routes, log: log)
+        dispatcher = Dispatcher(Operations.agent, AgentAPI.routes, log: log)
     }
 
     var events: EventLog { core.events }
     var isServing: Bool { health.isServing }
-    var openAPI: JSONObject { OpenAPI.document(version: version.version) }
+    var openAPI: JSONObject { OpenAPI.document(of: .agent, version: version.version) }
     func live() -> [HealthResult] { health.live() }
     func ready() -> [HealthResult] { health.ready() }
     func addMetrics(to page: inout MetricsPage) async { await core.addMetrics(to: &page) }

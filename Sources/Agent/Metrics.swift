@@ -59,7 +59,7 @@ extension AgentCore {
         page.family("viaduct_state_resources", .gauge, "Resources that a controller pushed.")
         page.sample([], UInt64(desired.pushed.ids.count))
         page.family("viaduct_state_pushes_total", .counter, "Pushes accepted and refused, by result.")
-        let refusals = [OperationID.putState, .patchState].flatMap { Operations[$0]?.problems ?? [] }
+        let refusals = [OperationID.putState, .patchState].flatMap { Operations.agent[$0]?.problems ?? [] }
         let results = ["applied", "unchanged"] + Set(refusals.map(\.rawValue)).sorted()
         for result in results { page.sample([("result", result)], pushes.counts[result] ?? 0) }
         page.family(

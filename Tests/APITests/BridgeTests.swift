@@ -89,7 +89,7 @@ import Wire
         #expect(
             JSONValue.object(bridge.json).description
                 == #"{"addresses":[],"vni":0,"mac_aging_seconds":300,"mac_table_size":8192,"#
-                + #""forward_bpdu":false}"#
+                + #""forward_bpdu":false,"flooding":"head_end_replication","neigh_suppress":true}"#
         )
     }
 

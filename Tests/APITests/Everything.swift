@@ -4,17 +4,22 @@ import API
 import JSON
 
 enum Everything {
-    static let resources: [any Resource.Type] = [Bridge.self, Port.self, Tunnel.self, StaticMAC.self]
+    static let resources: [any Resource.Type] = [
+        Bridge.self, Port.self, Tunnel.self, StaticMAC.self, FleetHost.self, Network.self, Attachment.self,
+    ]
 
     static let answers: [any Record.Type] = [
         Bridge.Document.self, Port.Document.self, Tunnel.Document.self, List<Bridge.Document>.self,
         List<MACEntry>.self, BridgeStatus.self, MACTableStatus.self, PortStatus.self, TunnelStatus.self,
         DatapathDocument.self, FlowDocument.self, List<FlowDocument>.self, MACEntry.self, Counters.self,
         Version.self, Problem.self, FieldError.self, HostStateDocument.self, StateHead.self, StateCounts.self,
-        StateChanges.self,
+        StateChanges.self, FleetHost.Document.self, Network.Document.self, Attachment.Document.self,
+        HostStatus.self, WantedState.self, PushFailure.self, NetworkStatus.self, AttachmentStatus.self,
+        HostDesired.self, FleetStatus.self, HostCounts.self, LaggingHost.self,
     ]
 
-    static let records: [any Record.Type] = resources + [AgentSettings.self] + answers
+    static let records: [any Record.Type] =
+        resources + [AgentSettings.self, ControllerSettings.self, HostPush.self] + answers
 }
 
 func text(_ object: JSONObject) -> String { JSONValue.object(object).description }

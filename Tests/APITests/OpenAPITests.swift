@@ -7,12 +7,20 @@ import JSON
 import Testing
 
 @Suite struct OpenAPITests {
-    static let document = JSONValue.object(OpenAPI.document(version: "0.0.0"))
+    static let documents = Dictionary(
+        uniqueKeysWithValues: Role.allCases.map {
+            ($0, JSONValue.object(OpenAPI.document(of: $0, version: "0.0.0")))
+        })
 
-    @Test("every operation is in the document once, with its answers and refusals")
-    func operations() {
-        for operation in Operations.all {
-            let item = Self.document["paths"]?[operation.path]?[operation.method.rawValue.lowercased()]
+    private func document(_ service: Role) throws -> JSONValue {
+        try #require(Self.documents[service])
+    }
+
+    @Test("every operation is in the document once, with its answers and refusals", arguments: Role.allCases)
+    func operations(service: Role) throws {
+        let document = try document(service)
+        for operation in service.operations {
+            let item = document["paths"]?[operation.path]?[operation.method.rawValue.lowercased()]
             #expect(item?["operationId"] == .string(operation.id.rawValue))
             let statuses = operation.successStatuses + operation.problems.map(\.status)
             #expect(Set(item?["responses"]?.objectValue?.keys ?? []) == Set(statuses.map { "\($0)" }))
@@ -20,8 +28,8 @@ import Testing
     }
 
     @Test("every problem code is in the Problem schema's enum and described there")
-    func problemCodes() {
-        let code = Self.document["components"]?["schemas"]?["Problem"]?["properties"]?["code"]
+    func problemCodes() throws {
+        let code = try document(.controller)["components"]?["schemas"]?["Problem"]?["properties"]?["code"]
         #expect(code?["enum"] == .array(ProblemCode.allCases.map { .string($0.rawValue) }))
         for problem in ProblemCode.allCases {
             let description = "`\(problem.rawValue)` (\(problem.status)): \(problem.doc)"
@@ -29,8 +37,9 @@ import Testing
         }
     }
 
-    @Test("every reference leads somewhere and every component is referred to")
-    func references() {
+    @Test("every reference leads somewhere and every component is referred to", arguments: Role.allCases)
+    func references(service: Role) throws {
+        let document = try document(service)
         var targets: Set<String> = []
         func walk(_ value: JSONValue) {
             switch value {
@@ -41,53 +50,64 @@ import Testing
             default: break
             }
         }
-        walk(Self.document)
+        walk(document)
         var declared: Set<String> = []
         for section in ["schemas", "parameters", "responses"] {
-            let names = Self.document["components"]?[section]?.objectValue?.keys ?? []
+            let names = document["components"]?[section]?.objectValue?.keys ?? []
             declared.formUnion(names.map { "#/components/\(section)/\($0)" })
         }
         #expect(targets == declared)
     }
 
-    @Test("the document is the same every time it is made")
-    func deterministic() {
-        #expect(JSONValue.object(OpenAPI.document(version: "0.0.0")).description == Self.document.description)
+    @Test("the document is the same every time it is made", arguments: Role.allCases)
+    func deterministic(service: Role) throws {
+        let again = JSONValue.object(OpenAPI.document(of: service, version: "0.0.0"))
+        #expect(again.description == (try document(service)).description)
     }
 
-    @Test("openapi-spec-validator finds nothing wrong")
-    func valid() throws {
-        let verdict = try Judge.run(Judge.validate, on: Self.document)
+    @Test("openapi-spec-validator finds nothing wrong", arguments: Role.allCases)
+    func valid(service: Role) throws {
+        let verdict = try Judge.run(Judge.validate, on: document(service))
         #expect(verdict == "valid\n")
     }
 
     @Test("the schemas take what Swift takes and refuse what they can see")
     func schemasAgree() throws {
-        var cases: [JSONValue] = []
-        func add(_ schema: String, good: [String], bad: [Bad]) throws {
+        var cases: [Role: [JSONValue]] = [:]
+        func add(_ service: Role, _ schema: String, good: [String], bad: [Bad]) throws {
             for body in good {
                 let value = try JSONValue.parse(Array(body.utf8))
-                cases.append(["schema": .string(schema), "body": value, "refused": false])
+                cases[service, default: []].append([
+                    "schema": .string(schema), "body": value, "refused": false,
+                ])
             }
             // A combination of fields and the finer points of an address are beyond JSON Schema.
             for bad in bad where ![.invalidValue, .notAllowed].contains(bad.code) {
                 // To JSON Schema 1500.0 is an integer (2020-12 §6.1.1); to us it is a real.
                 guard bad.found != "1500.0" else { continue }
                 let value = try JSONValue.parse(Array(bad.body.utf8))
-                cases.append(["schema": .string(schema), "body": value, "refused": true])
+                cases[service, default: []].append([
+                    "schema": .string(schema), "body": value, "refused": true,
+                ])
             }
         }
-        try add("Bridge", good: BridgeTests.good, bad: BridgeTests.bad)
-        try add("Port", good: PortTests.good, bad: PortTests.bad)
-        try add("Tunnel", good: TunnelTests.good, bad: TunnelTests.bad)
-        try add("StaticMAC", good: [#"{"port":"vxlan1"}"#], bad: StaticMACTests.bad)
-        let verdict = try Judge.run(Judge.compare, on: ["document": Self.document, "cases": .array(cases)])
-        #expect(verdict == "\(cases.count) agree\n")
+        try add(.agent, "Bridge", good: BridgeTests.good, bad: BridgeTests.bad)
+        try add(.agent, "Port", good: PortTests.good, bad: PortTests.bad)
+        try add(.agent, "Tunnel", good: TunnelTests.good, bad: TunnelTests.bad)
+        try add(.agent, "StaticMAC", good: [#"{"port":"vxlan1"}"#], bad: StaticMACTests.bad)
+        try add(.controller, "Host", good: FleetTests.hosts, bad: FleetTests.badHosts)
+        try add(.controller, "Network", good: FleetTests.networks, bad: FleetTests.badNetworks)
+        try add(.controller, "Attachment", good: FleetTests.attachments, bad: FleetTests.badAttachments)
+        for (service, cases) in cases {
+            let verdict = try Judge.run(
+                Judge.compare, on: ["document": document(service), "cases": .array(cases)])
+            #expect(verdict == "\(cases.count) agree\n")
+        }
     }
 
-    @Test("every example in the document fits the schema beside it")
-    func examplesFit() throws {
-        let verdict = try Judge.run(Judge.examples, on: Self.document)
+    @Test("every example in the document fits the schema beside it", arguments: Role.allCases)
+    func examplesFit(service: Role) throws {
+        let verdict = try Judge.run(Judge.examples, on: document(service))
         #expect(verdict.wholeMatch(of: /[1-9][0-9]+ fit\n/) != nil, "\(verdict)")
     }
 }

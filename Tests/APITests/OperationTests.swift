@@ -4,21 +4,67 @@ import API
 import Testing
 
 @Suite struct OperationTests {
-    @Test("every operation id is declared exactly once")
+    static let all = Operations.agent + Operations.controller
+
+    @Test("every operation id is declared by some service, and by none twice")
     func idsOnce() {
-        #expect(Operations.all.map(\.id.rawValue).sorted() == OperationID.allCases.map(\.rawValue).sorted())
-        for id in OperationID.allCases { #expect(Operations[id]?.id == id) }
+        #expect(Set(Self.all.map(\.id)) == Set(OperationID.allCases))
+        for service in Role.allCases {
+            let ids = service.operations.map(\.id)
+            #expect(Set(ids).count == ids.count)
+            for id in ids { #expect(service.operations[id]?.id == id) }
+        }
+        #expect(Operations.agent[.listHosts] == nil && Operations.controller[.listBridges] == nil)
     }
 
-    @Test("no two operations share a method and a path")
-    func routesOnce() {
-        let routes = Operations.all.map { "\($0.method.rawValue) \($0.path)" }
+    @Test("no two operations of a service share a method and a path", arguments: Role.allCases)
+    func routesOnce(service: Role) {
+        let routes = service.operations.map { "\($0.method.rawValue) \($0.path)" }
         #expect(Set(routes).count == routes.count)
     }
 
-    @Test("the routes are these")
+    @Test("what both services have is at the same path, and the writes of either can fail in its own way")
+    func shared() {
+        let shared = Operations.agent.filter { Operations.controller[$0.id] != nil }
+        #expect(
+            shared.map(\.id) == [
+                .batch, .listEvents, .getVersion, .livez, .livezCheck, .readyz, .readyzCheck, .healthz,
+                .metrics, .openapi,
+            ])
+        for operation in shared { #expect(Operations.controller[operation.id]?.path == operation.path) }
+        let local = Set(Operations.agent.flatMap(\.problems))
+        let fleet = Set(Operations.controller.flatMap(\.problems))
+        #expect(fleet.subtracting(local) == [.notLeader])
+        #expect(
+            local.subtracting(fleet) == [
+                .managedElsewhere, .staleState, .stateConflict, .baseMismatch, .massDelete, .digestMismatch,
+                .kernelRefused,
+            ])
+    }
+
+    @Test("the controller's routes are these")
+    func controllerRoutes() {
+        let routes = Operations.controller.map { "\($0.method.rawValue) \($0.path)" }
+        func standard(_ item: String) -> [String] {
+            let collection = item.split(separator: "/").dropLast().map { "/\($0)" }.joined()
+            return ["GET \(collection)"] + ["GET", "PUT", "PATCH", "DELETE"].map { "\($0) \(item)" }
+        }
+        let wanted =
+            standard("/v1/hosts/{host}")
+            + ["GET /v1/hosts/{host}/desired", "POST /v1/hosts/{host}/push"]
+            + standard("/v1/networks/{network}")
+            + standard("/v1/networks/{network}/attachments/{attachment}")
+            + [
+                "GET /v1/attachments", "POST /v1/batch", "GET /v1/status", "GET /v1/events",
+                "GET /v1/version", "GET /livez", "GET /livez/{check}", "GET /readyz", "GET /readyz/{check}",
+                "GET /healthz", "GET /metrics", "GET /openapi.json",
+            ]
+        #expect(routes == wanted)
+    }
+
+    @Test("the agent's routes are these")
     func routes() {
-        let routes = Operations.all.map { "\($0.method.rawValue) \($0.path)" }
+        let routes = Operations.agent.map { "\($0.method.rawValue) \($0.path)" }
         let items = ["ports/{port}", "tunnels/{tunnel}"].map { "/v1/bridges/{bridge}/\($0)" }
         var wanted: [String] = []
         for item in ["/v1/bridges/{bridge}"] + items {
@@ -40,7 +86,7 @@ import Testing
 
     @Test("a PUT creates or replaces, takes a body and says what can be wrong with it")
     func puts() {
-        for operation in Operations.all where operation.method == .put {
+        for operation in Self.all where operation.method == .put {
             #expect(operation.successStatuses == [201, 200])
             #expect(operation.request != nil)
             for code in [ProblemCode.malformedJSON, .invalidResource, .bodyTooLarge, .unsupportedMediaType] {
@@ -51,24 +97,28 @@ import Testing
 
     @Test("only PUT, PATCH and POST take a body")
     func bodies() {
-        for operation in Operations.all {
+        for operation in Self.all {
             #expect((operation.request != nil) == [.put, .patch, .post].contains(operation.method))
         }
     }
 
     @Test("a DELETE answers 204, or 200 with the plan of a dry run; what is left answers 200")
     func others() {
-        for operation in Operations.all where operation.method != .put {
+        for operation in Self.all where operation.method != .put {
             let isDryRunnable = operation.query.contains(.dryRun)
-            let wanted = operation.method == .delete ? (isDryRunnable ? [204, 200] : [204]) : [200]
+            let wanted =
+                switch operation.method {
+                case .delete: isDryRunnable ? [204, 200] : [204]
+                default: operation.id == .pushHost ? [202] : [200]
+                }
             #expect(operation.successStatuses == wanted, "\(operation.id)")
         }
     }
 
     @Test("every write of a resource can be tried with dry_run and made to depend on a tag")
     func writes() {
-        let flushes = [OperationID.flushMACs, .flushFlows]
-        for operation in Operations.all where operation.method != .get && !flushes.contains(operation.id) {
+        let flushes = [OperationID.flushMACs, .flushFlows, .pushHost]
+        for operation in Self.all where operation.method != .get && !flushes.contains(operation.id) {
             #expect(operation.query.contains(.dryRun), "\(operation.id)")
             #expect(operation.problems.contains(.preconditionFailed), "\(operation.id)")
         }
@@ -76,7 +126,7 @@ import Testing
 
     @Test("every problem code is some operation's, except the one that belongs to paths")
     func everyCodeUsed() {
-        let used = Set(Operations.all.flatMap(\.problems))
+        let used = Set(Self.all.flatMap(\.problems))
         #expect(Set(ProblemCode.allCases).subtracting(used) == [.methodNotAllowed])
     }
 }

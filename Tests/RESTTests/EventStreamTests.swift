@@ -22,7 +22,7 @@ private final class EventServer: Sendable {
             renderFailure: HTTPResponse.failure,
             onLog: { _ in },
             handler: { request in
-                guard let operation = Operations[.listEvents] else { return .noContent }
+                guard let operation = Operations.agent[.listEvents] else { return .noContent }
                 let call = Call(request: request, operation: operation, parameters: [:])
                 do throws(Problem) {
                     try call.checkQuery()

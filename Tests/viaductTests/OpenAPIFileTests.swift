@@ -1,4 +1,4 @@
-// The committed description of the API is the one this code has: `make openapi` writes it.
+// The committed descriptions of the APIs are the ones this code has: `make openapi` writes them.
 
 import API
 import Agent
@@ -7,12 +7,14 @@ import JSON
 import Testing
 
 @Suite struct OpenAPIFileTests {
-    @Test("the committed openapi/viaduct.json is what `viaduct openapi` prints")
-    func golden() throws {
+    @Test(
+        "the committed openapi files are what `viaduct openapi` prints",
+        arguments: [(Role.agent, "viaduct.json"), (.controller, "controller.json")])
+    func golden(service: Role, name: String) throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
-        let committed = try Data(contentsOf: root.appending(path: "openapi/viaduct.json"))
-        let document = JSONValue.object(OpenAPI.document(version: Agent.version))
+        let committed = try Data(contentsOf: root.appending(path: "openapi/\(name)"))
+        let document = JSONValue.object(OpenAPI.document(of: service, version: Agent.version))
         let generated = document.serialized(pretty: true) + [UInt8(ascii: "\n")]
         #expect([UInt8](committed) == generated, "run `make openapi`")
     }

@@ -69,3 +69,29 @@ public struct Attachment: Resource {
         return errors
     }
 }
+
+extension Attachment {
+    public typealias Document = API.Document<Attachment, AttachmentStatus>
+
+    /// Of all networks.
+    public static let fleetPath = "/v1/attachments"
+
+    public static let hostFilter = Filter<Name>("host", "Name of the host it is on.")
+    public static let macFilter = Filter("mac", as: .unicast, "MAC address in force.")
+    public static let ipFilter = Filter("ip", as: .interface, "One of its IP addresses.")
+    public static let stateFilter = Filter<AttachmentState>("state", "By status.state.")
+
+    private static let filters = [hostFilter.query, macFilter.query, ipFilter.query, stateFilter.query]
+
+    static let operations =
+        Operation.standard(
+            Attachment.self, AttachmentStatus.self, filters: filters, reading: [.notLeader],
+            .listAttachments, .getAttachment, .putAttachment, .patchAttachment, .deleteAttachment)
+        + [
+            Operation(
+                .findAttachments, .get, fleetPath, tag: kind.plural,
+                summary: "List the attachments of all networks, by network and name: where is this address?",
+                query: [.limit, .pageToken] + filters, answers: [.init(200, .json(List<Document>.self))],
+                problems: Operation.serviceProblems.union([.notLeader]))
+        ]
+}

@@ -5,6 +5,7 @@ public import Wire
 
 public struct FleetHost: Resource {
     public static let kind = Kind("host", plural: "hosts", example: "host-a")
+    public static let schemaName = "Host"
 
     /// One of each family.
     public static let vtepLimit = 2
@@ -57,4 +58,16 @@ public struct FleetHost: Resource {
                 found: "\"\(vtepIPs[1])\"")
         ]
     }
+}
+
+extension FleetHost {
+    public typealias Document = API.Document<FleetHost, HostStatus>
+
+    public static let labelFilter = Filter<LabelSelector>("label", "KEY=VALUE, or KEY for any value.")
+    public static let stateFilter = Filter<HostSyncState>("state", "By status.state.")
+
+    static let operations = Operation.standard(
+        FleetHost.self, HostStatus.self, filters: [labelFilter.query, stateFilter.query],
+        removes: " that has no attachments", reading: [.notLeader], writing: [.conflict],
+        .listHosts, .getHost, .putHost, .patchHost, .deleteHost)
 }

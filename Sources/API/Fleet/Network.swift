@@ -58,3 +58,15 @@ public struct Network: Resource {
             "dst_port", \.dstPort, range: 1...65535, doc: "UDP port of its tunnels.", example: 4789)
     }
 }
+
+extension Network {
+    public typealias Document = API.Document<Network, NetworkStatus>
+
+    public static let vniFilter = Filter<VNI>("vni", "In force.")
+    public static let hostFilter = Filter<Name>("host", "Name of a host it has attachments on.")
+
+    static let operations = Operation.standard(
+        Network.self, NetworkStatus.self, filters: [vniFilter.query, hostFilter.query],
+        removes: " and its attachments", reading: [.notLeader],
+        .listNetworks, .getNetwork, .putNetwork, .patchNetwork, .deleteNetwork)
+}

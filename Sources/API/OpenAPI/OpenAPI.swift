@@ -1,50 +1,49 @@
-// The OpenAPI 3.1 document, generated from `Operations.all` and the schemas they refer to. The order is
-// that of the declarations, so the committed file changes only where a declaration does.
+// The OpenAPI 3.1 document of a service, generated from its operations and the schemas they refer to. The order
+// is that of the declarations, so the committed file changes only where a declaration does.
 
 public import JSON
 import Wire
 
 public enum OpenAPI {
     /// The document for a release of Viaduct.
-    public static func document(version: String) -> JSONObject {
+    public static func document(of service: Role, version: String) -> JSONObject {
         [
             "openapi": "3.1.0",
             "info": .object([
-                "title": "Viaduct agent", "version": .string(version), "description": .string(introduction),
+                "title": .string("Viaduct \(service.rawValue)"), "version": .string(version),
+                "description": .string(service.introduction),
             ]),
             "servers": .array([
-                .object(["url": "http://127.0.0.1:8640", "description": "An agent with default settings."])
+                .object([
+                    "url": .string(service.defaultURL),
+                    "description": .string("The \(service.rawValue) with default settings."),
+                ])
             ]),
-            "tags": .array(tags),
-            "paths": .object(paths),
+            "tags": .array(tags(service)),
+            "paths": .object(paths(service)),
             "components": .object([
-                "schemas": .object(schemas), "parameters": .object(parameters),
-                "responses": .object(refusals),
+                "schemas": .object(schemas(service)), "parameters": .object(parameters(service)),
+                "responses": .object(refusals(service)),
             ]),
         ]
     }
 
-    private static let introduction = """
-        Bridges, ports and VXLAN tunnels of one host. PUT creates (201) or replaces (200) under a name you \
-        choose; a success means durable and in the datapath. Input is strict: an unknown field, a repeated \
-        key, a wrong type or a value out of range changes nothing and is answered with a Problem that \
-        points at every wrong field. A method a path does not have is answered 405 with Allow.
-        """
-
-    private static var tags: [JSONValue] {
-        var tags = Operations.kinds.map { (name: $0.plural, doc: "Operations on \($0.plural).") }
-        tags.append((name: Operation.serviceTag, doc: "About the agent itself."))
+    private static func tags(_ service: Role) -> [JSONValue] {
+        var tags = service.kinds.map { (name: $0.plural, doc: "Operations on \($0.plural).") }
+        tags.append((name: Operation.serviceTag, doc: "About the \(service.rawValue) itself."))
         return tags.map { .object(["name": .string($0.name), "description": .string($0.doc)]) }
     }
 
     // MARK: - Paths
 
-    private static var paths: JSONObject {
+    private static func paths(_ service: Role) -> JSONObject {
         var paths = JSONObject()
-        for operation in Operations.all {
+        for operation in service.operations {
             var item: JSONObject = [:]
             if case .object(let known)? = paths[operation.path] { item = known }
-            let parameters = parameterReferences(of: operation.path) + checkParameter(of: operation.path)
+            let parameters =
+                parameterReferences(of: operation.path, service)
+                + checkParameter(of: operation.path, service)
             if item["parameters"] == nil, !parameters.isEmpty { item["parameters"] = .array(parameters) }
             item[operation.method.rawValue.lowercased()] = .object(describe(operation))
             paths[operation.path] = .object(item)
@@ -124,34 +123,34 @@ public enum OpenAPI {
     }
 
     /// Every refusal that some operation answers, by status.
-    private static var refusals: JSONObject {
-        let ordered = Set(Operations.all.flatMap(refusals)).sorted {
+    private static func refusals(_ service: Role) -> JSONObject {
+        let ordered = Set(service.operations.flatMap { refusals(of: $0) }).sorted {
             ($0.status, $0.name) < ($1.status, $1.name)
         }
         let schema = SchemaReference(Problem.self).reference
-        var refusals = JSONObject()
+        var responses = JSONObject()
         for refusal in ordered {
             let docs = refusal.codes.map { "`\($0.rawValue)`: \($0.doc)" }
-            refusals[refusal.name] = .object([
+            responses[refusal.name] = .object([
                 "description": .string(docs.joined(separator: " ")),
                 "content": .object([Problem.mediaType: .object(["schema": .object(schema)])]),
             ])
         }
-        return refusals
+        return responses
     }
 
     // MARK: - Components
 
-    private static func parameterReferences(of path: String) -> [JSONValue] {
-        Operations.kinds.filter { path.contains("{\($0.singular)}") }.map {
+    private static func parameterReferences(of path: String, _ service: Role) -> [JSONValue] {
+        service.kinds.filter { path.contains("{\($0.singular)}") }.map {
             .object(["$ref": .string("#/components/parameters/\($0.singular)")])
         }
     }
 
     /// Which check, where the path asks for one: each path has its own.
-    private static func checkParameter(of path: String) -> [JSONValue] {
+    private static func checkParameter(of path: String, _ service: Role) -> [JSONValue] {
         guard path.hasSuffix("/{check}") else { return [] }
-        let names = HealthCheck.under(path).map { JSONValue.string($0.rawValue) }
+        let names = HealthCheck.under(path, of: service).map { JSONValue.string($0.rawValue) }
         return [
             .object([
                 "name": "check", "in": "path", "required": true, "description": "Which check.",
@@ -160,9 +159,9 @@ public enum OpenAPI {
         ]
     }
 
-    private static var parameters: JSONObject {
+    private static func parameters(_ service: Role) -> JSONObject {
         var parameters = JSONObject()
-        for kind in Operations.kinds {
+        for kind in service.kinds {
             let schema =
                 switch kind.key {
                 case .name: Name.codec.jsonSchema
@@ -178,7 +177,7 @@ public enum OpenAPI {
     }
 
     /// Everything the operations refer to, and everything that refers to in turn, in order of mention.
-    private static var schemas: JSONObject {
+    private static func schemas(_ service: Role) -> JSONObject {
         var schemas = JSONObject()
         func add(_ reference: SchemaReference) {
             guard schemas[reference.name] == nil else { return }
@@ -187,7 +186,7 @@ public enum OpenAPI {
             schemas[reference.name] = .object(schema)
             for other in reference.references() { add(other) }
         }
-        for operation in Operations.all {
+        for operation in service.operations {
             if let request = operation.request { add(request) }
             for answer in operation.answers {
                 switch answer.body {
@@ -201,5 +200,36 @@ public enum OpenAPI {
         }
         add(SchemaReference(Problem.self))
         return schemas
+    }
+}
+
+extension Role {
+    /// Where it listens unless it is told otherwise.
+    public var defaultURL: String {
+        switch self {
+        case .agent: "http://\(AgentSettings().listen)"
+        case .controller: "http://\(ControllerSettings().listen)"
+        }
+    }
+
+    fileprivate var introduction: String {
+        let contract = """
+            Input is strict: an unknown field, a repeated key, a wrong type or a value out of range changes nothing \
+            and is answered with a Problem that points at every wrong field. A method a path does not have is \
+            answered 405 with Allow.
+            """
+        return switch self {
+        case .agent:
+            """
+            Bridges, ports and VXLAN tunnels of one host. PUT creates (201) or replaces (200) under a name you \
+            choose; a success means durable and in the datapath. \(contract)
+            """
+        case .controller:
+            """
+            Hosts, networks and attachments of a fleet, from which the controller works out what every host needs \
+            and pushes it to its agent. PUT creates (201) or replaces (200) under a name you choose; a success means \
+            durable, and on its way to the hosts it is about: their status says when it is in force. \(contract)
+            """
+        }
     }
 }

@@ -1,8 +1,9 @@
-// What the API can be asked: one `Operation` per method and path. The server's route table, the OpenAPI
-// document and the tests all walk `Operations.all`; a route that is not here does not exist.
+// What an API can be asked: one `Operation` per method and path. A server's route table, its OpenAPI document
+// and the tests all walk the lists in `Operations`; a route that is not there does not exist.
 
 import JSON
 
+/// Of both services; what both have has one id.
 public enum OperationID: String, CaseIterable, Sendable {
     case listBridges = "list_bridges"
     case getBridge = "get_bridge"
@@ -24,6 +25,25 @@ public enum OperationID: String, CaseIterable, Sendable {
     case putMAC = "put_mac"
     case deleteMAC = "delete_mac"
     case flushMACs = "flush_macs"
+    case listHosts = "list_hosts"
+    case getHost = "get_host"
+    case putHost = "put_host"
+    case patchHost = "patch_host"
+    case deleteHost = "delete_host"
+    case getDesired = "get_desired"
+    case pushHost = "push_host"
+    case listNetworks = "list_networks"
+    case getNetwork = "get_network"
+    case putNetwork = "put_network"
+    case patchNetwork = "patch_network"
+    case deleteNetwork = "delete_network"
+    case listAttachments = "list_attachments"
+    case getAttachment = "get_attachment"
+    case putAttachment = "put_attachment"
+    case patchAttachment = "patch_attachment"
+    case deleteAttachment = "delete_attachment"
+    case findAttachments = "find_attachments"
+    case getStatus = "get_status"
     case batch
     case getState = "get_state"
     case putState = "put_state"
@@ -117,7 +137,8 @@ public struct Operation: Sendable, Hashable {
         /// For the OpenAPI description.
         var doc: String {
             switch status {
-            case 201: "Created: durable and in the datapath."
+            case 201: "Created, as it is now."
+            case 202: "Begun; as it is now."
             case 204: "Done; there is nothing to show."
             case 200 where body == .json(DryRun.self): "With dry_run: what would be done."
             default: "As it is now."
@@ -169,27 +190,37 @@ public struct Operation: Sendable, Hashable {
     ]
     static let readProblems = serviceProblems.union([.notFound])
     static let deleteProblems = readProblems.union([
-        .timeout, .storageFailed, .storageFull, .preconditionFailed, .managedElsewhere,
+        .timeout, .storageFailed, .storageFull, .preconditionFailed,
     ])
     static let writeProblems = deleteProblems.union([
         .malformedJSON, .conflict, .limitExceeded, .bodyTooLarge, .unsupportedMediaType, .invalidResource,
     ])
+    /// An agent's: a write may be about what was pushed, and reaches the kernel.
+    static let localProblems: Set<ProblemCode> = [.managedElsewhere, .kernelRefused]
 
     /// List, get, put and delete of a resource that is answered as a document with a status.
+    ///
+    /// - Parameters:
+    ///   - removes: Ends the summary of DELETE.
+    ///   - reading: What else every one of them can be refused for.
+    ///   - writing: What else a write can be refused for.
     static func standard<R: Resource, Status: Record>(
-        _ resource: R.Type, _ status: Status.Type, filters: [Query], _ list: OperationID, _ get: OperationID,
-        _ put: OperationID, _ patch: OperationID, _ delete: OperationID
+        _ resource: R.Type, _ status: Status.Type, filters: [Query], removes: String = "",
+        reading: Set<ProblemCode> = [], writing: Set<ProblemCode> = [], _ list: OperationID,
+        _ get: OperationID, _ put: OperationID, _ patch: OperationID, _ delete: OperationID
     ) -> [Operation] {
         let kind = R.kind
         let shape = SchemaReference(Document<R, Status>.self)
         let document = Answer.Body.json(shape)
         let written = Answer.Body.either(shape, SchemaReference(DryRun.self))
+        let (readProblems, writing) = (readProblems.union(reading), writing.union(reading))
+        let isTop = kind.parent == nil
         return [
             Operation(
                 list, .get, kind.collectionPath, tag: kind.plural, summary: "List the \(kind.plural).",
                 query: [.limit, .pageToken] + filters,
                 answers: [Answer(200, .json(List<Document<R, Status>>.self))],
-                problems: kind.parent == nil ? readProblems.subtracting([.notFound]) : readProblems),
+                problems: isTop ? readProblems.subtracting([.notFound]) : readProblems),
             Operation(
                 get, .get, kind.itemPath, tag: kind.plural, summary: "Read one \(kind.singular).",
                 answers: [Answer(200, document)], problems: readProblems),
@@ -198,21 +229,18 @@ public struct Operation: Sendable, Hashable {
                 summary: "Create or replace a \(kind.singular). Writing what is already there does nothing.",
                 query: [.dryRun], request: SchemaReference(R.self),
                 answers: [Answer(201, document), Answer(200, written)],
-                problems: (kind.parent == nil ? writeProblems.subtracting([.notFound]) : writeProblems)
-                    .union([.kernelRefused])),
+                problems: (isTop ? writeProblems.subtracting([.notFound]) : writeProblems).union(writing)),
             Operation(
                 patch, .patch, kind.itemPath, tag: kind.plural,
                 summary:
                     "Change some fields of a \(kind.singular): a JSON merge patch, null for the default.",
                 query: [.dryRun], request: SchemaReference(MergePatch<R>.self),
-                answers: [Answer(200, written)],
-                problems: writeProblems.union([.kernelRefused])),
+                answers: [Answer(200, written)], problems: writeProblems.union(writing)),
             Operation(
                 delete, .delete, kind.itemPath, tag: kind.plural,
-                summary: "Remove a \(kind.singular)"
-                    + (kind.parent == nil ? " and everything below it." : "."),
+                summary: "Remove a \(kind.singular)\(removes).",
                 query: [.dryRun], answers: [Answer(204, .empty), Answer(200, .json(DryRun.self))],
-                problems: deleteProblems.union([.kernelRefused])),
+                problems: deleteProblems.union(writing)),
         ]
     }
 }

@@ -1,5 +1,5 @@
-// Every reason an agent gives for refusing a request: a closed set with one HTTP status each. Scripts match
-// on the code, people read the title and the detail. A new code is a new case here and nothing else.
+// Every reason an agent or a controller gives for refusing a request: a closed set with one HTTP status each.
+// Scripts match on the code, people read the title and the detail. A new code is a new case here and nothing else.
 
 import JSON
 
@@ -25,6 +25,7 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
     case kernelRefused = "kernel_refused"
     case storageFailed = "storage_failed"
     case unavailable
+    case notLeader = "not_leader"
     case timeout
     case storageFull = "storage_full"
 
@@ -44,7 +45,7 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .unsupportedMediaType: 415
         case .invalidResource, .digestMismatch: 422
         case .kernelRefused, .storageFailed: 500
-        case .unavailable: 503
+        case .unavailable, .notLeader: 503
         case .timeout: 504
         case .storageFull: 507
         }
@@ -74,6 +75,7 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .kernelRefused: "The kernel refused"
         case .storageFailed: "The state could not be stored"
         case .unavailable: "Unavailable"
+        case .notLeader: "Another controller leads"
         case .timeout: "Timed out"
         case .storageFull: "No space for the state"
         }
@@ -92,8 +94,8 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
             "The path exists but not with this method. The Allow header lists those it has."
         case .notAcceptable: "The Accept header excludes every form of the answer. Accept application/json."
         case .conflict:
-            "The resource is valid by itself but clashes with another one. The detail names the other."
-        case .limitExceeded: "The agent already holds as many of these as it may. Delete some first."
+            "The resource is valid by itself but clashes with another one. The detail names both."
+        case .limitExceeded: "There are already as many of these as there may be. Delete some first."
         case .managedElsewhere:
             "A local write is about what a controller pushed, or a push is about what was written locally. Change it "
                 + "where it is managed."
@@ -110,9 +112,9 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
                 + "pushed. If that is meant, send it again with allow_mass_delete."
         case .preconditionFailed:
             "If-Match or If-None-Match does not hold: somebody was there before. GET it again and decide."
-        case .bodyTooLarge: "The body is larger than the agent reads. The detail has the limit in bytes."
+        case .bodyTooLarge: "The body is larger than the server reads. The detail has the limit in bytes."
         case .uriTooLong:
-            "The request's URI is longer than the agent reads. The detail has the limit in bytes."
+            "The request's URI is longer than the server reads. The detail has the limit in bytes."
         case .unsupportedMediaType: "The Content-Type is not one this path reads. Send application/json."
         case .invalidResource: "The body is JSON but not a valid resource. Each error points at one field."
         case .digestMismatch:
@@ -121,7 +123,10 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .kernelRefused:
             "A system call failed and the change was rolled back. The detail names the call and the errno."
         case .storageFailed: "The state database cannot be written. The detail has its error; see the log."
-        case .unavailable: "The agent is starting, stopping or out of connections. Try again shortly."
+        case .unavailable: "The server is starting, stopping or out of connections. Try again shortly."
+        case .notLeader:
+            "Another instance of the controller leads the fleet, or none does just now. The detail has the leader's "
+                + "URL: ask there."
         case .timeout:
             "The change did not finish in time and may still happen. GET the resource before trying again."
         case .storageFull: "The disk with the state database is full. Make room and try again."

@@ -22,7 +22,7 @@ public struct BatchOperation: Record {
             "method", \.method, doc: "PUT creates or replaces, DELETE removes.", example: "PUT",
             required: true)
         Field(
-            "path", \.path, as: .prose, doc: "Path of a bridge, port, tunnel or static MAC entry.",
+            "path", \.path, as: .prose, doc: "Path of a resource.",
             example: "/v1/bridges/br0/tunnels/vxlan1", required: true)
         Field(
             "body", \.body, as: .object, doc: "The resource, as PUT of the path takes it. Not with DELETE.",
@@ -58,7 +58,7 @@ public struct Batch: Record {
     public static let schema = Schema<Batch>(summary: "Writes to be done together or not at all.") {
         Field(
             "operations", \.operations, as: .sequence(of: .record, limit: operationLimit),
-            doc: "In order: a bridge before what is below it.", required: true)
+            doc: "In order: a resource before what is below it.", required: true)
     }
 }
 
@@ -99,14 +99,27 @@ extension Batch {
         JSONPointer().appending("operations").appending(operation)
     }
 
-    static let operations: [Operation] = [
-        Operation(
-            .batch, .post, path, tag: "batch",
-            summary: "Do many writes as one: all or nothing, one transaction, one step of the datapath. "
-                + "If-Match and If-None-Match are about everything written: the ETag of an unfiltered list of "
-                + "bridges, ports or tunnels, or of the batch before. A refusal points at the operation.",
-            query: [.dryRun], request: SchemaReference(Batch.self),
-            answers: [.init(200, .either(SchemaReference(BatchResults.self), SchemaReference(DryRun.self)))],
-            problems: Operation.writeProblems.union([.kernelRefused]))
-    ]
+    static func operations(of service: Role) -> [Operation] {
+        [
+            Operation(
+                .batch, .post, path, tag: "batch", summary: summary(service), query: [.dryRun],
+                request: SchemaReference(Batch.self),
+                answers: [
+                    .init(200, .either(SchemaReference(BatchResults.self), SchemaReference(DryRun.self)))
+                ],
+                problems: Operation.writeProblems.union(
+                    service == .agent ? Operation.localProblems : [.notLeader]))
+        ]
+    }
+
+    private static func summary(_ service: Role) -> String {
+        let step = service == .agent ? ", one step of the datapath" : ""
+        let lists = service.kinds.filter { $0.key == .name }.map(\.plural)
+        let last = lists.last ?? ""
+        return
+            "Do many writes as one: all or nothing, one transaction\(step). If-Match and If-None-Match are about "
+            + "everything written: the ETag of an unfiltered list of "
+            + "\(lists.dropLast().joined(separator: ", ")) or \(last), or of the batch before. A refusal points at "
+            + "the operation."
+    }
 }

@@ -85,6 +85,6 @@ extension Bridge {
 
     static let operations = Operation.standard(
         Bridge.self, BridgeStatus.self,
-        filters: [Filter.state.query],
+        filters: [Filter.state.query], removes: " and everything below it", writing: Operation.localProblems,
         .listBridges, .getBridge, .putBridge, .patchBridge, .deleteBridge)
 }

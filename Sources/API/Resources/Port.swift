@@ -77,6 +77,6 @@ extension Port {
 
     static let operations = Operation.standard(
         Port.self, PortStatus.self,
-        filters: [typeFilter.query, Filter.state.query],
+        filters: [typeFilter.query, Filter.state.query], writing: Operation.localProblems,
         .listPorts, .getPort, .putPort, .patchPort, .deletePort)
 }

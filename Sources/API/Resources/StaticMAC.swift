@@ -58,12 +58,12 @@ extension StaticMAC {
                 .init(201, .json(MACEntry.self)),
                 .init(200, .either(SchemaReference(MACEntry.self), SchemaReference(DryRun.self))),
             ],
-            problems: Operation.writeProblems),
+            problems: Operation.writeProblems.union([.managedElsewhere])),
         Operation(
             .deleteMAC, .delete, kind.itemPath, tag: kind.plural,
             summary: "Remove one entry, static or learned.",
             query: [.dryRun], answers: [.init(204, .empty), .init(200, .json(DryRun.self))],
-            problems: Operation.deleteProblems),
+            problems: Operation.deleteProblems.union([.managedElsewhere])),
         Operation(
             .flushMACs, .delete, kind.collectionPath, tag: kind.plural,
             summary: "Forget every learned entry of the bridge; static ones stay. Takes no If-Match: what "

@@ -85,6 +85,6 @@ extension Tunnel {
 
     static let operations = Operation.standard(
         Tunnel.self, TunnelStatus.self,
-        filters: [remoteFilter.query, vniFilter.query, Filter.state.query],
+        filters: [remoteFilter.query, vniFilter.query, Filter.state.query], writing: Operation.localProblems,
         .listTunnels, .getTunnel, .putTunnel, .patchTunnel, .deleteTunnel)
 }

@@ -112,8 +112,8 @@ extension HostState {
     static let resourcesQuery = Operation.Query(
         name: "resources", doc: "true: with the resources themselves.", schema: ["type": "boolean"])
 
-    private static let pushProblems = Operation.writeProblems.union([
-        .kernelRefused, .staleState, .stateConflict, .digestMismatch,
+    private static let pushProblems = Operation.writeProblems.union(Operation.localProblems).union([
+        .staleState, .stateConflict, .digestMismatch,
     ])
     private static let written = Operation.Answer.Body.either(
         SchemaReference(HostStateDocument.self), SchemaReference(DryRun.self))

@@ -2,7 +2,8 @@
 
 public import JSON
 
-/// A closed set. `gap` is the agent's word that events between the last one seen and the next are lost.
+/// A closed set, of both services. `gap` is the server's word that events between the last one seen and the next
+/// are lost.
 public enum EventType: String, CaseIterable, Sendable, FieldValue {
     case bridgeCreated = "bridge.created"
     case bridgeChanged = "bridge.changed"
@@ -24,11 +25,28 @@ public enum EventType: String, CaseIterable, Sendable, FieldValue {
     case stateApplied = "state.applied"
     case stateRefused = "state.refused"
     case dropsStorm = "drops.storm"
+    case hostCreated = "host.created"
+    case hostChanged = "host.changed"
+    case hostDeleted = "host.deleted"
+    case hostInSync = "host.in_sync"
+    case hostBehind = "host.behind"
+    case hostUnreachable = "host.unreachable"
+    case hostRefusing = "host.refusing"
+    case hostSuperseded = "host.superseded"
+    case networkCreated = "network.created"
+    case networkChanged = "network.changed"
+    case networkDeleted = "network.deleted"
+    case attachmentCreated = "attachment.created"
+    case attachmentChanged = "attachment.changed"
+    case attachmentDeleted = "attachment.deleted"
+    case attachmentMoved = "attachment.moved"
+    case leaderElected = "leader.elected"
+    case leaderLost = "leader.lost"
     case gap
 }
 
 public struct EventDocument: Record {
-    /// From 1, counted anew by each start of the agent.
+    /// From 1, counted anew by each start of the server.
     public var id: Int
     /// RFC 3339, UTC, milliseconds.
     public var time: String
@@ -48,7 +66,7 @@ public struct EventDocument: Record {
     public init() { self.init(id: 0, time: "", type: .gap, resource: "", data: [:]) }
 
     public static let schema = Schema<EventDocument>(
-        summary: "Something that happened. Ids grow by one; a restarted agent counts from 1.", .answer
+        summary: "Something that happened. Ids grow by one; a restarted server counts from 1.", .answer
     ) {
         Field("id", \.id, as: .count, doc: "Resume with ?since= this, or boot, \"-\" and this.", example: 17)
         Field(
@@ -70,7 +88,7 @@ public struct EventPage: Record {
     public var next: Int
     /// Events after `since` were lost before the first item.
     public var gap: Bool
-    /// Of the agent's life these ids are of.
+    /// Of the server's life these ids are of.
     public var boot: String
 
     public init(_ items: [EventDocument], next: Int, gap: Bool, boot: String) {
@@ -93,12 +111,12 @@ public struct EventPage: Record {
             "gap", \.gap, doc: "Whether events between since and the first item are lost.", example: false)
         Field(
             "boot", \.boot, as: .prose,
-            doc: "Another one after each start of the agent, which counts ids anew.",
+            doc: "Another one after each start of the server, which counts ids anew.",
             example: "9f3c61d0")
         Field(
             "cursor", computed: \.cursor, as: .prose,
             doc:
-                "Give it as since to go on; after a restart of the agent that says gap instead of misreading it.",
+                "Give it as since to go on; after a restart of the server that says gap instead of misreading it.",
             example: "9f3c61d0-17")
     }
 }

@@ -6,16 +6,27 @@ public enum HealthCheck: String, CaseIterable, Sendable {
     case worker
     /// The control plane runs.
     case control
-    /// The stored state is in force.
+    /// The stored state is in force; a controller's store answers.
     case state
-    /// The agent has not been told to stop.
+    /// The process has not been told to stop.
     case serving
 
-    /// Of the process alone: what a restart would mend.
+    /// Of an agent's process alone: what a restart would mend.
     public static let live: [HealthCheck] = [.worker, .control]
     /// Of forwarding.
     public static let ready: [HealthCheck] = allCases
+    /// Of a controller's process alone.
+    public static let controllerLive: [HealthCheck] = [.control]
+    /// Of a controller's API.
+    public static let controllerReady: [HealthCheck] = [.control, .state, .serving]
 
     /// The checks of a path such as "/livez/{check}".
-    static func under(_ path: String) -> [HealthCheck] { path.hasPrefix("/livez/") ? live : ready }
+    static func under(_ path: String, of service: Role) -> [HealthCheck] {
+        switch (service, path.hasPrefix("/livez/")) {
+        case (.agent, true): live
+        case (.agent, false): ready
+        case (.controller, true): controllerLive
+        case (.controller, false): controllerReady
+        }
+    }
 }

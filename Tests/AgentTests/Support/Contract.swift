@@ -10,7 +10,7 @@ enum Contract {
     /// The operation a request finds, by the declarations alone.
     static func operation(_ request: HTTPRequest) -> API.Operation? {
         let method = request.method == "HEAD" ? "GET" : request.method
-        return Operations.all.first { operation in
+        return Operations.agent.first { operation in
             let template = operation.path.split(separator: "/")
             return operation.method.rawValue == method && template.count == request.path.count
                 && zip(template, request.path).allSatisfy { $0.hasPrefix("{") && !$1.isEmpty || $0 == $1 }

@@ -1,0 +1,70 @@
+// The controller's configuration file: one JSON object, read as strictly as a request body.
+
+import JSON
+import Wire
+
+public struct ControllerSettings: Record {
+    /// Loopback only: there is no authentication on the plain port.
+    public var listen = ListenAddress(.v4(IPv4Address(rawValue: 0x7F00_0001)), port: 8650)
+    public var socket: String?
+    /// What agents know it by; the same for all instances that share a store.
+    public var name = "viaduct"
+    public var store = StoreLocation.sqlite(path: "/var/lib/viaduct/controller.db")
+    public var vniRange = VNIRange.standard
+    /// Of the files that hosts' `credentials` name.
+    public var credentialsDirectory = "/etc/viaduct/credentials"
+    public var pushConcurrency = 64
+    public var pushTimeoutSeconds = 10
+    public var probeIntervalSeconds = 30
+    /// Of the lead among instances that share a store.
+    public var leaseTTLSeconds = 5
+    /// Nil: http:// and `listen`.
+    public var advertiseURL: AgentURL?
+    public var logLevel = LogLevel.info
+    public var logFormat = LogFormat.text
+
+    public init() {}
+
+    public static let schema = Schema<ControllerSettings>(summary: "The controller's configuration file.") {
+        Field(
+            "listen", \.listen, doc: "IP address and TCP port of the API; port 0 lets the kernel choose.",
+            example: "127.0.0.1:8650")
+        Field(
+            "socket", \.socket, as: .text(.socketPath), doc: "Path of a Unix socket that serves the API too.",
+            example: "/run/viaduct/controller.sock")
+        Field("name", \.name, as: .text(.controller), doc: Manager.nameDoc, example: "viaduct")
+        Field(
+            "store", \.store,
+            doc: "sqlite: a database of this controller. etcd: a cluster that several instances share.",
+            example: "sqlite:/var/lib/viaduct/controller.db")
+        Field(
+            "vni_range", \.vniRange, doc: "VNIs for networks that give none; the lowest free one is taken.",
+            example: "4096-16777215")
+        Field(
+            "credentials_directory", \.credentialsDirectory, as: .text(.path),
+            doc: "Directory of the files that hosts' credentials name.",
+            example: "/etc/viaduct/credentials")
+        Field(
+            "push_concurrency", \.pushConcurrency, range: 1...1024, doc: "Pushes under way at once.",
+            example: 64)
+        Field(
+            "push_timeout_seconds", \.pushTimeoutSeconds, range: 1...300,
+            doc: "Seconds an agent has to acknowledge a push.", example: 10)
+        Field(
+            "probe_interval_seconds", \.probeIntervalSeconds, range: 1...3600,
+            doc: "Seconds after which an agent that nothing was pushed to is asked what it holds.",
+            example: 30)
+        Field(
+            "lease_ttl_seconds", \.leaseTTLSeconds, range: 2...60,
+            doc: "Seconds after which a leader that is not heard of has lost the lead. Only with etcd.",
+            example: 5)
+        Field(
+            "advertise_url", \.advertiseURL,
+            doc: "Where other instances send clients while this one leads. Default: http:// and listen.",
+            example: "http://192.0.2.10:8650")
+        Field("log_level", \.logLevel, doc: "Least severe message that is logged.", example: "info")
+        Field(
+            "log_format", \.logFormat, doc: "text for people, json for one object a line.",
+            example: "text")
+    }
+}
