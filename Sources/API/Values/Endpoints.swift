@@ -1,4 +1,4 @@
-// Text forms only the configuration file has: where to listen, and a range of ports.
+// Text forms only the configuration file has: where to listen, and ranges of ports and of VNIs.
 
 import JSON
 public import Wire
@@ -64,6 +64,33 @@ public struct PortRange: Hashable, Sendable, LosslessStringConvertible, FieldVal
             wanted: "a range of at least \(smallestWidth) ports from 1024 to 65535, such as \"49152-65535\"",
             jsonSchema: ["type": "string", "pattern": "^[0-9]{4,5}-[0-9]{4,5}$"],
             example: "49152-65535", parse: { PortRange($0) }, print: \.description)
+    }
+}
+
+/// VNIs a controller gives to networks that have none of their own: "4096-16777215", both ends included.
+public struct VNIRange: Hashable, Sendable, LosslessStringConvertible, FieldValue {
+    /// All but the first 4096, which people and VLANs use.
+    public static let standard = VNIRange(unchecked: 4096...VNI.maximum)
+
+    public let vnis: ClosedRange<Int>
+
+    private init(unchecked vnis: ClosedRange<Int>) { self.vnis = vnis }
+
+    /// Nil unless both ends are within 1…16777215 and in order.
+    public init?(_ text: String) {
+        let ends = text.split(separator: "-", omittingEmptySubsequences: false).map { VNI(String($0)) }
+        guard ends.count == 2, let lower = ends[0], let upper = ends[1], lower.rawValue > 0, lower <= upper
+        else { return nil }
+        self.init(unchecked: Int(lower.rawValue)...Int(upper.rawValue))
+    }
+
+    public var description: String { "\(vnis.lowerBound)-\(vnis.upperBound)" }
+
+    public static var codec: Codec<VNIRange> {
+        .text(
+            wanted: "a range of VNIs from 1 to \(VNI.maximum), such as \"4096-16777215\"",
+            jsonSchema: ["type": "string", "pattern": "^[1-9][0-9]{0,7}-[1-9][0-9]{0,7}$"],
+            example: "4096-16777215", parse: { VNIRange($0) }, print: \.description)
     }
 }
 
