@@ -74,6 +74,13 @@ let package = Package(
                 "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Store", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ])
+        + room(
+            "Controller",
+            [
+                "API", "HTTP", "JSON", "Store", "Wire",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
     swiftLanguageModes: [.v6]
 )
