@@ -13,7 +13,6 @@ internal import LinuxIO
 internal import Logging
 internal import REST
 internal import Store
-internal import Synchronization
 internal import Wire
 
 /// Desired state, running state, and the way between them.
