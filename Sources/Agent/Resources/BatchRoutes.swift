@@ -62,15 +62,20 @@ extension Write {
             errors: [FieldError(at: pointer, .invalidValue, wanted: wanted, found: path)])
     }
 
+    /// The kinds below a bridge by their names in paths.
+    private static let members = Dictionary(
+        uniqueKeysWithValues: [API.Port.kind, Tunnel.kind, StaticMAC.kind].map { ($0.plural, $0) })
+
     /// Nil when no kind has such paths.
     private static func resource(at path: String) throws(Problem) -> ResourceID? {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        // By bytes: finding the characters of a text takes several times as long.
+        let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+            .map { String(Substring($0)) }
         guard parts.count >= 4, parts[0].isEmpty, parts[1] == "v1", parts[2] == Bridge.kind.plural else {
             return nil
         }
         if parts.count == 4 { return try ResourceID(Bridge.kind, [parts[3]]) }
-        let kinds = [API.Port.kind, Tunnel.kind, StaticMAC.kind]
-        guard parts.count == 6, let kind = kinds.first(where: { $0.plural == parts[4] }) else { return nil }
+        guard parts.count == 6, let kind = members[parts[4]] else { return nil }
         return try ResourceID(kind, [parts[3], parts[5]])
     }
 }
