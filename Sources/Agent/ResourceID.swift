@@ -57,7 +57,7 @@ enum ResourceID: ResourceAddress {
 
     /// The resource of `kind` with these keys.
     init(_ kind: Kind, _ keys: [String]) throws(Problem) {
-        guard keys.count == kind.lineage.count, let first = keys.first, let last = keys.last else {
+        guard keys.count == kind.ancestors.count + 1, let first = keys.first, let last = keys.last else {
             throw Problem(.malformedRequest, "wanted the path of a \(kind.singular)")
         }
         let bridge = try Bridge.kind.name(in: first)
@@ -195,12 +195,13 @@ extension DesiredState {
     func changes(from old: DesiredState, at ids: some Sequence<ResourceID>) -> [ResourceChange] {
         var looked = Set(ids)
         for id in looked where old[id] != nil && self[id] == nil { looked.formUnion(old.dependants(of: id)) }
-        return looked.compactMap { id in
+        let changes = looked.compactMap { id -> (path: String, change: ResourceChange)? in
             let (from, to) = (old[id], self[id])
+            guard from != to else { return nil }
             let isPushed = (to == nil ? old : self).pushed.ids.contains(id)
-            return from == to ? nil : ResourceChange(id: id, from: from, to: to, isPushed: isPushed)
+            return (id.path, ResourceChange(id: id, from: from, to: to, isPushed: isPushed))
         }
-        .sorted { $0.id.path < $1.id.path }
+        return changes.sorted { $0.path < $1.path }.map { $0.change }
     }
 }
 

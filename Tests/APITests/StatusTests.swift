@@ -91,7 +91,8 @@ import Wire
         version.bootID = "5f0c"
         #expect(
             text(version.json)
-                == #"{"role":"agent","agent_id":"00c0ffee5eed2a17","boot_id":"5f0c","version":"0.1.0","api":"v1","swift":"6.3.1","kernel":"6.18.0","features":["udp_gso"]}"#
+                == #"{"role":"agent","agent_id":"00c0ffee5eed2a17","boot_id":"5f0c","version":"0.1.0","api":"v1","#
+                + #""swift":"6.3.1","kernel":"6.18.0","features":["udp_gso"]}"#
         )
     }
 }

@@ -35,7 +35,7 @@ struct Shelf: WritingService {
     let events = EventLog(boot: "bb")
     let version = Version(version: "7", swift: "6", kernel: "0", features: [])
     let dispatcher = Dispatcher<Shelf>(
-        Operations.all, [BridgeRoutes.self, ServiceRoutes<Shelf>.self],
+        Operations.agent, [BridgeRoutes.self, ServiceRoutes<Shelf>.self],
         log: Logger(label: "shelf") { _ in SwiftLogNoOpLogHandler() })
 
     var isServing: Bool { state.isServing.load(ordering: .relaxed) }
