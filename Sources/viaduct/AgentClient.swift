@@ -1,4 +1,4 @@
-// What the commands ask of an agent: a call per thing the API offers, over anything that carries one
+// What the commands ask of an agent or a controller: a call per thing the APIs offer, over anything that carries one
 // request and brings one answer. Answers stay JSON values, and members this build has never heard of pass
 // through, so a command line understands an agent of another age.
 
@@ -25,22 +25,29 @@ struct AgentClient: Sendable {
 
     // MARK: - Resources
 
-    /// Every item of a collection, page after page. `filters` go to the agent as they are.
+    /// Every item of a collection. `filters` go to the server as they are.
     func list(
         _ path: String, where filters: [(name: String, value: String)] = []
     ) async throws(CommandError) -> [JSONValue] {
-        var items: [JSONValue] = []
+        try await pages(path, where: filters).flatMap { $0["items"]?.arrayValue ?? [] }
+    }
+
+    /// The answers for a collection, page after page.
+    func pages(
+        _ path: String, where filters: [(name: String, value: String)] = []
+    ) async throws(CommandError) -> [JSONValue] {
+        var pages: [JSONValue] = []
         var token: String?
         repeat {
-            // The first page's size is the agent's to choose: an agent without pages has no `limit`.
+            // The first page's size is the server's to choose: an agent without pages has no `limit`.
             let page = token.map { [("page_token", $0)] } ?? []
             let answer = try await json("GET", path, query: filters + page)
-            items += answer["items"]?.arrayValue ?? []
+            pages.append(answer)
             let next = answer["next_page_token"]?.stringValue
             guard next == nil || next != token else { throw .strange("\(path): two pages with one token") }
             token = next
         } while token != nil
-        return items
+        return pages
     }
 
     func get(_ path: String, query: [(name: String, value: String)] = []) async throws(CommandError)
@@ -79,7 +86,14 @@ struct AgentClient: Sendable {
             "POST", "/v1/batch", query: AgentClient.query(dryRun: dryRun), body: .object(body))
     }
 
-    // MARK: - The agent
+    /// Has the complete state pushed to the host at `path`; the host as it is now.
+    func push(_ path: String, allowMassDelete: Bool) async throws(CommandError) -> JSONValue {
+        var push = HostPush()
+        push.allowMassDelete = allowMassDelete
+        return try await json("POST", path + "/push", body: .object(push.json))
+    }
+
+    // MARK: - The service
 
     /// Events after the cursor or number `since`, or those of the next `waitSeconds`; nil asks for what comes
     /// from now on.

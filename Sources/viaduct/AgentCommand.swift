@@ -1,12 +1,10 @@
-// `viaduct agent`: settings from flags, then environment, then the configuration file, then defaults.
+// `viaduct agent`: runs the agent of this host.
 
 import API
 import Agent
 import ArgumentParser
 import Foundation
 import JSON
-import Logging
-import ServiceLifecycle
 
 struct AgentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -41,78 +39,27 @@ struct AgentCommand: AsyncParsableCommand {
         } catch {
             throw ValidationError(error.detail)
         }
-        let writer = LogWriter(descriptor: STDERR_FILENO) { [format = settings.logFormat] count in
-            LineLogHandler.line(
-                format, .warning, "log lines were dropped: nobody read them", ["count": "\(count)"])
-        }
-        defer { writer.flush(seconds: 1) }
-        if settings.state == AgentSettings().state {
-            // The default's directory is ours to make; any other is the operator's.
-            let directory = (settings.state as NSString).deletingLastPathComponent
-            try? FileManager.default.createDirectory(
-                atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        }
-        LoggingSystem.bootstrap { label in
-            LineLogHandler(label: label, format: settings.logFormat, output: writer)
-        }
-        var log = Logger(label: "viaduct.agent")
-        log.logLevel = Logger.Level(rawValue: settings.logLevel.rawValue) ?? .info
-        let group = ServiceGroup(
-            configuration: .init(
-                services: [
-                    .init(
-                        service: Agent(settings: settings, log: log),
-                        successTerminationBehavior: .gracefullyShutdownGroup)
-                ],
-                gracefulShutdownSignals: [.sigterm, .sigint, .sighup], logger: AgentCommand.quiet))
-        do {
-            try await group.run()
-        } catch {
-            log.critical("cannot run", metadata: ["error": "\(error)"])
-            throw ExitCode.failure
+        ServiceProcess.makeDirectory(of: settings.state, ifDefault: AgentSettings().state)
+        try await ServiceProcess.run("agent", level: settings.logLevel, format: settings.logFormat) { log in
+            Agent(settings: settings, log: log)
         }
     }
 
-    /// The lifecycle library tells its own story at every step; ours says the same in one line each.
-    private static var quiet: Logger {
-        var logger = Logger(label: "viaduct.lifecycle")
-        logger.logLevel = .error
-        return logger
-    }
-
-    /// One JSON object from all sources, decoded once by the schema: the same errors wherever a value comes
-    /// from.
     func resolve(_ environment: [String: String]) throws(Problem) -> AgentSettings {
-        var merged = JSONObject()
-        if let path = config ?? environment["VIADUCT_CONFIG"] {
-            guard let data = FileManager.default.contents(atPath: path) else {
-                throw Problem(.invalidResource, "cannot read the configuration file \(path)")
-            }
-            // Decoded alone first, so that its errors are about the file.
-            do throws(Problem) {
-                merged = try AgentSettings.parse([UInt8](data)).json
-            } catch {
-                throw Problem(.invalidResource, "\(path): \(error.detail)", errors: error.errors)
-            }
-        }
-        let flags: [String: JSONValue?] = [
-            "listen": listen.map(JSONValue.string), "socket": socket.map(JSONValue.string),
-            "state": state.map(JSONValue.string), "underlay_driver": underlayDriver.map(JSONValue.string),
-            "offload": offload.map(JSONValue.string),
-            "spin_microseconds": spinMicroseconds.map { .integer(Int64($0)) },
-            "workers": workers.map { .integer(Int64($0)) },
-            "log_level": logLevel.map(JSONValue.string),
-            "log_format": logFormat.map(JSONValue.string),
-            "source_ports": sourcePorts.map(JSONValue.string),
-            "strict_vxlan": strictVxlan.map(JSONValue.bool),
-            "flow_limit": flowLimit.map { .integer(Int64($0)) },
-        ]
-        for field in AgentSettings.schema.fields {
-            if let text = environment["VIADUCT_\(field.name.uppercased())"] {
-                merged[field.name] = field.value(of: text)
-            }
-            if let value = flags[field.name] ?? nil { merged[field.name] = value }
-        }
-        return try AgentSettings.schema.decode(.object(merged))
+        let sources = SettingsSources(
+            prefix: "VIADUCT_", environment: environment, config: config,
+            flags: [
+                "listen": listen.map(JSONValue.string), "socket": socket.map(JSONValue.string),
+                "state": state.map(JSONValue.string), "underlay_driver": underlayDriver.map(JSONValue.string),
+                "offload": offload.map(JSONValue.string),
+                "spin_microseconds": spinMicroseconds.map { .integer(Int64($0)) },
+                "workers": workers.map { .integer(Int64($0)) },
+                "log_level": logLevel.map(JSONValue.string),
+                "log_format": logFormat.map(JSONValue.string),
+                "source_ports": sourcePorts.map(JSONValue.string),
+                "strict_vxlan": strictVxlan.map(JSONValue.bool),
+                "flow_limit": flowLimit.map { .integer(Int64($0)) },
+            ])
+        return try sources.resolve(AgentSettings.self)
     }
 }

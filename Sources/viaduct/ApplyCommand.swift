@@ -1,8 +1,10 @@
-// `viaduct apply`: makes a host what a document says, in one batch that is carried out whole or not at all.
+// `viaduct apply`: makes a host or a fleet what a document says, in one batch that is carried out whole or not at
+// all. What the document speaks of says whom it is for.
 //
-//     file ─► value and places ─► StateDocument ─┐
-//                                                ├─► Plan ─► table, and one POST /v1/batch
-//     agent ─► Inventory ─────────► StateDocument┘
+//     file ─► value and places ────────────► StateDocument ─┐
+//                                                           ├─► Plan ─► table, and one POST /v1/batch
+//     agent ─► Inventory, or                                │
+//     controller ─► FleetInventory ────────► StateDocument ─┘
 
 import ArgumentParser
 import Foundation
@@ -10,12 +12,13 @@ import JSON
 
 struct ApplyCommand: ClientCommand {
     static let configuration = CommandConfiguration(
-        commandName: "apply", abstract: "Make the host what a document says.",
+        commandName: "apply", abstract: "Make the host, or the fleet, what a document says.",
         discussion: StateDocument.help + """
 
 
-            What the document names is created, or replaced where it differs; with --prune everything else \
-            is removed. All of it happens or none. Learned MAC addresses are not touched.
+            A document with bridges goes to the agent, one with hosts or networks to the controller. What it names is \
+            created, or replaced where it differs; with --prune everything else of the sorts at its top is removed. \
+            All of it happens or none. Learned MAC addresses, and what a controller pushed, are not touched.
             """)
 
     @Option(
@@ -23,9 +26,9 @@ struct ApplyCommand: ClientCommand {
         help: ArgumentHelp("The document, YAML or JSON; - reads standard input.", valueName: "path"),
         completion: .file(extensions: ["yaml", "yml", "json"]))
     var file: String
-    @Flag(help: "Let the agent check it and show what would change; do nothing.") var dryRun = false
+    @Flag(help: "Have it checked and show what would change; do nothing.") var dryRun = false
     @Flag(help: "Remove what the document does not name.") var prune = false
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: EitherOptions
 
     func run(_ session: Session) async throws(CommandError) {
         let source = file == "-" ? "standard input" : file
@@ -40,14 +43,15 @@ struct ApplyCommand: ClientCommand {
 
     func apply(_ text: DocumentText, _ session: Session) async throws(CommandError) {
         let (wanted, places) = try text.decode()
-        let current = try await Inventory.read(session.client, macs: true).state
+        let session = try session.asking(wanted.service)
+        let current = try await StateDocument.read(session.client, wanted.service)
         let plan = Plan(from: current, to: wanted, prune: prune)
         guard plan.steps.count <= AgentClient.batchOperationLimit else {
             throw .usage(
                 "\(text.source): wanted at most \(AgentClient.batchOperationLimit) changes at once, found "
-                    + "\(plan.steps.count); apply it bridge by bridge")
+                    + "\(plan.steps.count); apply it in parts")
         }
-        // Shown before it is done, so that a person knows what the agent is refusing.
+        // Shown before it is done, so that a person knows what is refused.
         if !session.json { session.print(plan.text(session.terminal)) }
         if !plan.steps.isEmpty {
             let operations = plan.operations
@@ -61,7 +65,7 @@ struct ApplyCommand: ClientCommand {
             session.print(
                 json: ["dry_run": .bool(dryRun), "plan": .object(plan.json)])
         } else if !plan.steps.isEmpty {
-            session.print(dryRun ? "dry run: the agent would accept it" : "done")
+            session.print(dryRun ? "dry run: the \(wanted.service.rawValue) would accept it" : "done")
         }
     }
 }

@@ -44,6 +44,13 @@ enum Assignments {
             return .array(
                 text.split(separator: ",", omittingEmptySubsequences: false).map { value(String($0), item) })
         }
+        if kinds.contains("object") {
+            return .object(
+                JSONObject(
+                    text.split(separator: ",").map { part in
+                        split(String(part)).map { ($0.name, .string($0.value)) } ?? (String(part), "")
+                    }))
+        }
         if kinds.contains("integer"), let number = Int64(text) { return .integer(number) }
         if kinds.contains("boolean"), let flag = Bool(text) { return .bool(flag) }
         return .string(text)

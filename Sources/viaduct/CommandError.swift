@@ -5,7 +5,7 @@ import API
 import ArgumentParser
 import JSON
 
-/// The agent's answer to a request it did not carry out.
+/// The answer to a request that was not carried out.
 struct Refusal: Sendable {
     var status: Int
     /// The problem document; empty when something other than an agent answered.

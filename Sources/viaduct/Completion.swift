@@ -1,5 +1,5 @@
-// What the shell offers while a command is being typed: names the agent knows. An agent that is away offers
-// nothing, and soon.
+// What the shell offers while a command is being typed: names the agent or the controller knows. One that is
+// away offers nothing, and soon.
 
 import API
 import ArgumentParser
@@ -11,16 +11,18 @@ enum Completion {
     /// A person is waiting for the cursor.
     private static let limits = HTTPClientLimits(connectSeconds: 1, totalSeconds: 2)
 
-    static let bridges = CompletionKind.custom { words, _, _ async in
-        await names(at: Bridge.kind.target([]), key: "name", words)
+    /// Things of a sort at the top.
+    static func names(_ type: ResourceType) -> CompletionKind {
+        .custom { words, _, _ async in
+            await keys(at: type.kind.target([]), of: type, words)
+        }
     }
 
-    /// Members of the bridge that stands before the cursor.
+    /// Members of the bridge or network that stands before the cursor.
     static func members(_ type: ResourceType) -> CompletionKind {
         .custom { words, _, _ async in
-            guard let bridge = bridge(in: words) else { return [] }
-            let key = type.kind.key == .mac ? "mac" : "name"
-            return await names(at: type.kind.target([bridge]), key: key, words)
+            guard let parent = parent(in: words) else { return [] }
+            return await keys(at: type.kind.target([parent]), of: type, words)
         }
     }
 
@@ -30,7 +32,7 @@ enum Completion {
     }
 
     /// `viaduct tunnel set br0 …` → "br0"
-    static func bridge(in words: [String]) -> String? {
+    static func parent(in words: [String]) -> String? {
         let verbs = ["get", "set", "delete"]
         guard let verb = words.firstIndex(where: verbs.contains), words.indices.contains(verb + 1) else {
             return nil
@@ -38,13 +40,18 @@ enum Completion {
         return words[verb + 1]
     }
 
-    private static func names(at path: String, key: String, _ words: [String]) async -> [String] {
-        var options = ClientOptions()
-        options.server = words.firstIndex(of: "--server").flatMap { place in
+    private static func keys(at path: String, of type: ResourceType, _ words: [String]) async -> [String] {
+        let option = type.service == .agent ? "--server" : "--controller"
+        let typed = words.firstIndex(of: option).flatMap { place in
             words.indices.contains(place + 1) ? words[place + 1] : nil
         }
-        guard let address = try? options.address(ProcessInfo.processInfo.environment) else { return [] }
+        var (agent, fleet) = (AgentOptions(), FleetOptions())
+        (agent.server, fleet.controller) = (typed, typed)
+        let options: any ServerOptions = type.service == .agent ? agent : fleet
+        let environment = ProcessInfo.processInfo.environment
+        guard let address = try? options.address(of: type.service, environment) else { return [] }
         let client = AgentClient(transport: HTTPClient(address, limits: limits))
+        let key = type.kind.key == .mac ? "mac" : "name"
         return (try? await client.list(path))?.compactMap { $0[key]?.stringValue } ?? []
     }
 }

@@ -7,10 +7,11 @@ import JSON
 
 struct EventsCommand: ClientCommand {
     static let configuration = CommandConfiguration(
-        commandName: "events", abstract: "Print what happened: changes, state, MAC moves, drops.",
+        commandName: "events", abstract: "Print what happened, to a host or with --controller to the fleet.",
         discussion: """
-            The agent keeps the last events in memory, each with a number. Without options it prints those it \
-            still has; with -f those that come from now on; with --since those after a number, then stops, \
+            Changes, state, MAC moves and drops; of a controller also moves of guests, hosts that fall behind and \
+            who leads. The last events are kept in memory, each with a number. Without options it prints those there \
+            still are; with -f those that come from now on; with --since those after a number, then stops, \
             or with -f goes on. A line "gap" says that events in between are lost. With --json, one object a \
             line.
             """)
@@ -23,7 +24,7 @@ struct EventsCommand: ClientCommand {
     @Flag(name: .shortAndLong, help: "Go on, and print what comes.") var follow = false
     @Option(help: ArgumentHelp("Start after this event, by number or cursor.", valueName: "event"))
     var since: String?
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: EitherOptions
 
     func run(_ session: Session) async throws(CommandError) {
         // Number 0 was never given: everything comes after it.

@@ -16,7 +16,7 @@ struct FlowsCommand: ClientCommand {
 
     @Argument(help: ArgumentHelp("Filters.", valueName: "field=value")) var filters: [String] = []
     @Flag(help: "Forget all of them: the next frames are decided anew.") var flush = false
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: AgentOptions
 
     func run(_ session: Session) async throws(CommandError) {
         if let text = filters.first(where: { Assignments.split($0) == nil }) {
@@ -52,7 +52,7 @@ struct DatapathCommand: ClientCommand {
     static let configuration = CommandConfiguration(
         commandName: "datapath", abstract: "Show what the forwarding threads have done.")
 
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: AgentOptions
 
     func run(_ session: Session) async throws(CommandError) {
         let datapath = try await session.client.get("/v1/datapath")

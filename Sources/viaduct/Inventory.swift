@@ -1,4 +1,5 @@
-// Everything an agent has, read once: what `show`, `get`, `apply`, `status` and `top` look at.
+// Everything an agent has, read once: what `show`, `get`, `apply`, `status` and `top` look at. FleetInventory is
+// the same of a controller.
 
 import API
 import JSON
@@ -19,8 +20,8 @@ struct Inventory: Sendable {
         var bridge: Member
         var ports: [Member]
         var tunnels: [Member]
-        /// Static entries: address and spec.
-        var macs: [(mac: String, spec: JSONObject)] = []
+        /// Static entries, as they were listed.
+        var macs: [JSONValue] = []
 
         var name: String { bridge.name }
         var members: [Member] { ports + tunnels }
@@ -41,7 +42,9 @@ struct Inventory: Sendable {
                 entry.ports = try await members(.port, of: bridge.name, client)
                 entry.tunnels = try await members(.tunnel, of: bridge.name, client)
                 if macs, bridge.status?["macs"]?["static"] != 0 {
-                    entry.macs = try await staticMACs(of: bridge.name, client)
+                    entry.macs = try await client.list(
+                        StaticMAC.kind.target([bridge.name]),
+                        where: [("type", MACEntryType.static.rawValue)])
                 }
             } catch .refused(let refusal) where refusal.status == 404 {
                 // Deleted since it was listed.
@@ -58,30 +61,35 @@ struct Inventory: Sendable {
         try await client.list(type.kind.target([bridge])).map { Member(type: type, document: $0) }
     }
 
-    private static func staticMACs(
-        of bridge: String, _ client: AgentClient
-    ) async throws(CommandError) -> [(mac: String, spec: JSONObject)] {
-        let entries = try await client.list(
-            StaticMAC.kind.target([bridge]), where: [("type", MACEntryType.static.rawValue)])
-        return entries.compactMap { entry in
-            guard let mac = entry["mac"]?.stringValue, let port = entry["port"] else { return nil }
-            return (mac, ["port": port])
-        }
-    }
-
-    /// The specs alone.
+    /// The specs, and who pushed those that are not local.
     var state: StateDocument {
-        var state = StateDocument()
+        var state = StateDocument(tops: [.bridge])
+        func add(_ id: ResourceID, _ spec: JSONObject, managedBy manager: JSONValue?) {
+            state.specs[id] = spec
+            if let manager = manager?.stringValue, manager != Manager.local { state.pushed[id] = manager }
+        }
         for bridge in bridges {
-            state.specs[.bridge(bridge.name)] = bridge.bridge.spec
-            for member in bridge.members {
-                state.specs[ResourceID(type: member.type, keys: [bridge.name, member.name])] = member.spec
+            for member in bridge.all {
+                let keys = member.type.isTop ? [bridge.name] : [bridge.name, member.name]
+                add(
+                    ResourceID(type: member.type, keys: keys), member.spec,
+                    managedBy: member.status?["managed_by"])
             }
-            for (mac, spec) in bridge.macs {
-                state.specs[ResourceID(type: .mac, keys: [bridge.name, mac])] = spec
+            for entry in bridge.macs {
+                guard let mac = entry["mac"]?.stringValue, let spec = Inventory.spec(ofMAC: entry) else {
+                    continue
+                }
+                add(
+                    ResourceID(type: .mac, keys: [bridge.name, mac]), spec, managedBy: entry["managed_by"])
             }
         }
         return state
+    }
+
+    /// An entry of a MAC table has the fields of what was written beside those of what is.
+    private static func spec(ofMAC entry: JSONValue) -> JSONObject? {
+        let written = entry.objectValue?.members.filter { ResourceType.mac.properties[$0.key] != nil } ?? []
+        return try? ResourceType.mac.normalized(.object(JSONObject(written)))
     }
 }
 

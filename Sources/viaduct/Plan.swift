@@ -1,4 +1,4 @@
-// What `apply` would do: the difference between a host and a document, as operations of one batch and as a
+// What `apply` would do: the difference between what there is and a document, as operations of one batch and as a
 // table. Pure. The agent's own plans (dry runs) print as the same table.
 
 import API
@@ -22,24 +22,31 @@ struct Plan: Sendable, Equatable {
     // MARK: - Making one
 
     /// Removes come first and from the inside out, so that a name is free before it is taken again; then
-    /// everything else from the outside in. Without `prune` nothing is removed. A bridge takes what is in it
-    /// along, so its members are not named beside it.
+    /// everything else from the outside in; hosts go at the end, when nothing is on them any more. Without `prune`
+    /// nothing is removed, nor what is of a sort the document does not speak of, nor what a controller pushed. A
+    /// bridge takes what is in it along, so its members are not named beside it.
     init(from current: StateDocument, to wanted: StateDocument, prune: Bool) {
+        var last: [Step] = []
         if prune {
-            let gone = current.specs.filter { wanted.specs[$0.key] == nil }
+            let gone = current.specs.filter { id, _ in
+                wanted.specs[id] == nil && wanted.tops.contains(id.type.top) && current.pushed[id] == nil
+            }
             for (id, spec) in gone.sorted(by: { $0.key > $1.key }) {
-                guard id.type == .bridge || gone[.bridge(id.bridge)] == nil else { continue }
-                steps.append(Step(id: id, from: spec, to: nil))
+                guard id.type.isTop || gone[id.top] == nil else { continue }
+                let step = Step(id: id, from: spec, to: nil)
+                if id.type == .host { last.append(step) } else { steps.append(step) }
             }
         }
         for (id, spec) in wanted.specs.sorted(by: { $0.key < $1.key }) {
             let before = current.specs[id]
-            if before == spec {
+            // What was pushed and is only named, as the place of something local, stays as it is.
+            if before == spec || current.pushed[id] != nil && id.type.withoutDefaults(spec).members.isEmpty {
                 unchangedCount += 1
             } else {
                 steps.append(Step(id: id, from: before, to: spec))
             }
         }
+        steps += last
     }
 
     /// The agent's answer to a dry run. A path of no sort we know is shown as it is.

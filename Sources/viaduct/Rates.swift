@@ -41,7 +41,7 @@ struct Reading: Sendable {
                     switch member.type {
                     case .bridge: "local"
                     case .tunnel: "tunnel"
-                    case .port, .mac: Cell.text(member.spec["type"])
+                    default: Cell.text(member.spec["type"])
                     }
                 counts[Key(bridge: entry.name, name: member.name, type: type)] = Counts(member.status)
             }

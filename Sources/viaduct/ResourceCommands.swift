@@ -1,4 +1,5 @@
-// `viaduct bridge|port|tunnel|mac list|get|set|delete`: the same four commands for each sort of resource.
+// `viaduct bridge|port|tunnel|mac|host|network|attachment list|get|set|delete`: the same four commands for each
+// sort of resource.
 
 import API
 import ArgumentParser
@@ -8,11 +9,15 @@ import JSON
 protocol CommandResource {
     /// The positional arguments that name one.
     associatedtype Key: ResourceKey
+    /// Whom it is asked of.
+    associatedtype Options: ServerOptions
     static var type: ResourceType { get }
     /// Columns of its table, as paths into an item: "spec.remote_ip".
     static var columns: [String] { get }
     /// For the help.
     static var example: String { get }
+    /// One it can be filtered by, for the help.
+    static var filter: String { get }
 }
 
 protocol ResourceKey: ParsableArguments {
@@ -30,46 +35,55 @@ extension ResourceKey {
 }
 
 struct ListCommand<R: CommandResource>: ClientCommand {
+    /// What the items are in; nil for those at the top.
+    private static var parent: Kind? { R.type.kind.parent }
+
     static var configuration: CommandConfiguration {
-        let isNested = R.type != .bridge
+        let which = parent.map { " of the \($0.plural) named, or of all" } ?? ""
         return CommandConfiguration(
-            commandName: "list",
-            abstract: "List the \(R.type.kind.plural)\(isNested ? " of the bridges named, or of all" : "").",
+            commandName: "list", abstract: "List the \(R.type.kind.plural)\(which).",
             discussion: """
-                FIELD=VALUE shows only the items for which that holds; the agent says which fields it can \
-                filter by (\(isNested ? "such as state=degraded or type=tap" : "such as state=degraded")).
+                FIELD=VALUE shows only the items for which that holds; the server says which fields it can filter by \
+                (such as \(R.filter)).
                 """)
     }
 
     @Argument(
         help: ArgumentHelp(
-            R.type == .bridge ? "Filters." : "Bridges and filters.",
-            valueName: R.type == .bridge ? "field=value" : "bridge-or-field=value"),
-        completion: R.type == .bridge ? .default : Completion.bridges)
+            parent.map { "\($0.plural.capitalized) and filters." } ?? "Filters.",
+            valueName: parent.map { "\($0.singular)-or-field=value" } ?? "field=value"),
+        completion: parent == nil ? .default : Completion.names(R.type.top))
     var arguments: [String] = []
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: R.Options
 
     func run(_ session: Session) async throws(CommandError) {
         let filters = arguments.compactMap(Assignments.split)
-        let bridges = arguments.filter { Assignments.split($0) == nil }
-        guard R.type != .bridge || bridges.isEmpty else {
-            throw .usage("wanted FIELD=VALUE, found \"\(bridges[0])\"; see: viaduct bridge get \(bridges[0])")
+        let parents = arguments.filter { Assignments.split($0) == nil }
+        let kind = R.type.kind
+        guard !R.type.isTop || parents.isEmpty else {
+            throw .usage(
+                "wanted FIELD=VALUE, found \"\(parents[0])\"; see: viaduct \(kind.singular) get \(parents[0])"
+            )
         }
-        var items: [(bridge: String, item: JSONValue)] = []
-        if R.type == .bridge {
-            items = try await session.client.list(R.type.kind.path([]), where: filters).map { ("", $0) }
+        var items: [(parent: String, item: JSONValue)] = []
+        if R.type.isTop {
+            items = try await session.client.list(kind.path([]), where: filters).map { ("", $0) }
+        } else if R.type == .attachment, parents.isEmpty {
+            items = try await session.client.list(Attachment.fleetPath, where: filters).map {
+                ($0["status"]?["network"]?.stringValue ?? "", $0)
+            }
         } else {
-            for bridge in bridges.isEmpty ? try await session.client.bridgeNames() : bridges {
-                let path = R.type.kind.target([bridge])
-                items += try await session.client.list(path, where: filters).map { (bridge, $0) }
+            for parent in parents.isEmpty ? try await session.client.names(R.type.top) : parents {
+                let path = kind.target([parent])
+                items += try await session.client.list(path, where: filters).map { (parent, $0) }
             }
         }
-        session.json ? session.print(json: ResourceList.json(items)) : show(items, session)
+        session.json ? session.print(json: ResourceList.json(items, Self.parent)) : show(items, session)
     }
 
-    private func show(_ items: [(bridge: String, item: JSONValue)], _ session: Session) {
+    private func show(_ items: [(parent: String, item: JSONValue)], _ session: Session) {
         guard !items.isEmpty || session.terminal.isInteractive else { return }
-        let table = ResourceList.table(items, columns: R.columns, isNested: R.type != .bridge)
+        let table = ResourceList.table(items, columns: R.columns, Self.parent)
         session.print(items.isEmpty ? "no \(R.type.kind.plural)" : table.text(session.terminal))
     }
 }
@@ -81,7 +95,7 @@ struct GetOneCommand<R: CommandResource>: ClientCommand {
     }
 
     @OptionGroup var key: R.Key
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: R.Options
 
     func run(_ session: Session) async throws(CommandError) {
         let path = try key.target(R.type)
@@ -113,7 +127,7 @@ struct SetCommand<R: CommandResource>: ClientCommand {
         completion: Completion.fields(R.type))
     var assignments: [String] = []
     @Flag(help: "Check it and show what would change; do nothing.") var dryRun = false
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: R.Options
 
     func run(_ session: Session) async throws(CommandError) {
         let changes = try Assignments.parse(assignments, for: R.type)
@@ -125,7 +139,7 @@ struct SetCommand<R: CommandResource>: ClientCommand {
         }
     }
 
-    /// A merge where there is something to merge with. A MAC entry has one field, so it is always whole.
+    /// A merge where there is something to merge with. A MAC entry is always written whole: it has no PATCH.
     private func write(
         _ path: String, _ changes: JSONObject, _ client: AgentClient
     ) async throws(CommandError) -> JSONValue {
@@ -141,14 +155,14 @@ struct SetCommand<R: CommandResource>: ClientCommand {
 
 struct DeleteCommand<R: CommandResource>: ClientCommand {
     static var configuration: CommandConfiguration {
-        let below = R.type == .bridge ? " and everything in it" : ""
+        let below = R.type.children.isEmpty ? "" : " and everything in it"
         return CommandConfiguration(
             commandName: "delete", abstract: "Remove a \(R.type.kind.singular)\(below).")
     }
 
     @OptionGroup var key: R.Key
     @Flag(help: "Check it and show what would go; do nothing.") var dryRun = false
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: R.Options
 
     func run(_ session: Session) async throws(CommandError) {
         let path = try key.target(R.type)

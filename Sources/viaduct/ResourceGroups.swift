@@ -5,7 +5,9 @@ import ArgumentParser
 import JSON
 
 struct BridgeCommand: ParsableCommand, CommandResource {
+    typealias Options = AgentOptions
     static let type = ResourceType.bridge
+    static let filter = "state=degraded"
     static let columns = [
         "name", "status.state", "status.link", "status.mtu", "spec.vni", "spec.addresses", "status.ports",
         "status.tunnels", "status.macs.learned", "status.macs.static", "status.error",
@@ -13,7 +15,7 @@ struct BridgeCommand: ParsableCommand, CommandResource {
     static let example = "Example: viaduct bridge set br0 addresses=192.0.2.1/24,2001:db8::1/64 vni=100"
 
     struct Key: ResourceKey {
-        @Argument(help: "Name of the bridge.", completion: Completion.bridges) var bridge: String
+        @Argument(help: "Name of the bridge.", completion: Completion.names(.bridge)) var bridge: String
         var keys: [String] { [bridge] }
     }
 
@@ -26,7 +28,9 @@ struct BridgeCommand: ParsableCommand, CommandResource {
 }
 
 struct PortCommand: ParsableCommand, CommandResource {
+    typealias Options = AgentOptions
     static let type = ResourceType.port
+    static let filter = "state=degraded or type=tap"
     static let columns = [
         "name", "spec.type", "status.ifname", "status.netns", "status.state", "status.link", "status.mtu",
         "spec.addresses", "status.error",
@@ -34,7 +38,7 @@ struct PortCommand: ParsableCommand, CommandResource {
     static let example = "Example: viaduct port set br0 web1 type=tap netns=web1 addresses=192.0.2.11/24"
 
     struct Key: ResourceKey {
-        @Argument(help: "Name of the bridge.", completion: Completion.bridges) var bridge: String
+        @Argument(help: "Name of the bridge.", completion: Completion.names(.bridge)) var bridge: String
         @Argument(help: "Name of the port.", completion: Completion.members(.port))
         var port: String
         var keys: [String] { [bridge, port] }
@@ -49,7 +53,9 @@ struct PortCommand: ParsableCommand, CommandResource {
 }
 
 struct TunnelCommand: ParsableCommand, CommandResource {
+    typealias Options = AgentOptions
     static let type = ResourceType.tunnel
+    static let filter = "state=degraded or remote_ip=10.0.0.2"
     static let columns = [
         "name", "spec.remote_ip", "status.local_ip", "status.vni", "spec.dst_port", "status.state",
         "status.mtu", "status.error",
@@ -57,7 +63,7 @@ struct TunnelCommand: ParsableCommand, CommandResource {
     static let example = "Example: viaduct tunnel set br0 vxlan1 remote_ip=10.0.0.2 vni=100"
 
     struct Key: ResourceKey {
-        @Argument(help: "Name of the bridge.", completion: Completion.bridges) var bridge: String
+        @Argument(help: "Name of the bridge.", completion: Completion.names(.bridge)) var bridge: String
         @Argument(help: "Name of the tunnel.", completion: Completion.members(.tunnel))
         var tunnel: String
         var keys: [String] { [bridge, tunnel] }
@@ -72,12 +78,14 @@ struct TunnelCommand: ParsableCommand, CommandResource {
 }
 
 struct MACCommand: ParsableCommand, CommandResource {
+    typealias Options = AgentOptions
     static let type = ResourceType.mac
+    static let filter = "type=static or port=vxlan1"
     static var columns: [String] { MACEntry.schema.fields.map(\.name) }
     static let example = "Example: viaduct mac set br0 02:00:00:00:00:09 port=vxlan1"
 
     struct Key: ResourceKey {
-        @Argument(help: "Name of the bridge.", completion: Completion.bridges) var bridge: String
+        @Argument(help: "Name of the bridge.", completion: Completion.names(.bridge)) var bridge: String
         @Argument(help: "The MAC address.", completion: Completion.members(.mac))
         var mac: String
         var keys: [String] { [bridge, mac] }
@@ -95,41 +103,42 @@ struct FlushCommand: ClientCommand {
     static let configuration = CommandConfiguration(
         commandName: "flush", abstract: "Forget every learned entry of a bridge; static ones stay.")
 
-    @Argument(help: "Name of the bridge.", completion: Completion.bridges) var bridge: String
-    @OptionGroup var options: ClientOptions
+    @Argument(help: "Name of the bridge.", completion: Completion.names(.bridge)) var bridge: String
+    @OptionGroup var options: AgentOptions
 
     func run(_ session: Session) async throws(CommandError) {
         _ = try await session.client.delete(StaticMAC.kind.target([bridge]))
     }
 }
 
-/// Items of one or several bridges as a table or as the list a script reads.
+/// Items as a table or as the list a script reads, those that are in something with what they are in.
 enum ResourceList {
     private static let states: Set<String> = ["STATE", "LINK"]
     private static let words: Set<String> = ["NAME", "TYPE", "ERROR", "ADDRESSES", "IFNAME", "NETNS"]
 
     static func table(
-        _ items: [(bridge: String, item: JSONValue)], columns: [String], isNested: Bool
+        _ items: [(parent: String, item: JSONValue)], columns: [String], _ parent: Kind?
     ) -> Table {
         let titles = columns.map(title)
-        var table = Table((isNested ? ["BRIDGE"] : []) + titles)
+        var table = Table((parent.map { [$0.singular.uppercased()] } ?? []) + titles)
         table.states = states
         let numeric = titles.indices.filter { column in
             let values = items.map { member(columns[column], of: $0.item) }
             return values.contains { $0?.integerValue != nil }
         }
         table.rightAligned = Set(numeric.map { titles[$0] }).subtracting(words)
-        for (bridge, item) in items {
-            table.rows.append((isNested ? [bridge] : []) + columns.map { Cell.text(member($0, of: item)) })
+        for (name, item) in items {
+            table.rows.append(
+                (parent == nil ? [] : [name]) + columns.map { Cell.text(member($0, of: item)) })
         }
         return table
     }
 
-    /// The agent's list, with the bridge beside each item that is in one.
-    static func json(_ items: [(bridge: String, item: JSONValue)]) -> JSONValue {
-        let all = items.map { bridge, item in
-            guard !bridge.isEmpty, let object = item.objectValue else { return item }
-            return .object(JSONObject([("bridge", .string(bridge))] + object.members))
+    /// The server's list, with the bridge or network beside each item that is in one.
+    static func json(_ items: [(parent: String, item: JSONValue)], _ parent: Kind?) -> JSONValue {
+        let all = items.map { name, item in
+            guard let parent, let object = item.objectValue else { return item }
+            return .object(JSONObject([(parent.singular, .string(name))] + object.members))
         }
         return ["items": .array(all)]
     }
@@ -145,7 +154,8 @@ enum ResourceList {
 }
 
 extension AgentClient {
-    func bridgeNames() async throws(CommandError) -> [String] {
-        try await list(Bridge.kind.path([])).compactMap { $0["name"]?.stringValue }
+    /// Of all things of a sort at the top.
+    func names(_ type: ResourceType) async throws(CommandError) -> [String] {
+        try await list(type.kind.path([])).compactMap { $0["name"]?.stringValue }
     }
 }

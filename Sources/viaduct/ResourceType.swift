@@ -1,52 +1,55 @@
-// The four sorts of thing an agent is told to have, as values: what the document and the commands walk over.
-// Names, parsing and validation are the schema's; nothing about a field is repeated here.
+// The sorts of thing an agent and a controller are told to have, as values: what documents and commands walk
+// over. Names, parsing and validation are the schema's; nothing about a field is repeated here.
 
 import API
 import JSON
 
-enum ResourceType: String, CaseIterable, Sendable, Comparable {
-    // Parents before children, and what a MAC entry points to before it.
-    case bridge, port, tunnel, mac
+struct ResourceType: Sendable {
+    static let bridge = ResourceType(Bridge.self, .agent, rank: 0)
+    static let port = ResourceType(Port.self, .agent, rank: 1, in: bridge)
+    static let tunnel = ResourceType(Tunnel.self, .agent, rank: 2, in: bridge)
+    static let mac = ResourceType(StaticMAC.self, .agent, rank: 3, in: bridge)
+    static let host = ResourceType(FleetHost.self, .controller, rank: 4)
+    static let network = ResourceType(Network.self, .controller, rank: 5)
+    static let attachment = ResourceType(Attachment.self, .controller, rank: 6, in: network)
 
-    var kind: Kind {
-        switch self {
-        case .bridge: Bridge.kind
-        case .port: Port.kind
-        case .tunnel: Tunnel.kind
-        case .mac: StaticMAC.kind
-        }
+    /// Of both services. Parents before children, and what others refer to before them.
+    static let all = [bridge, port, tunnel, mac, host, network, attachment]
+    /// Those that are in no other.
+    static let tops = all.filter(\.isTop)
+
+    let kind: Kind
+    let service: Role
+    /// Properties of the spec's JSON Schema. Made once: a plan of ten thousand resources asks for each of them.
+    let properties: JSONObject
+    /// Place in `all`.
+    private let rank: Int
+    private let topRank: Int
+    private let decode: @Sendable (JSONValue) throws(Problem) -> JSONObject
+
+    private init<R: Resource>(
+        _ resource: R.Type, _ service: Role, rank: Int, in parent: ResourceType? = nil
+    ) {
+        kind = R.kind
+        self.service = service
+        self.rank = rank
+        topRank = parent?.topRank ?? rank
+        properties = R.schema.jsonSchema["properties"]?.objectValue ?? [:]
+        decode = { value throws(Problem) in try R.schema.decode(value).json }
     }
 
-    /// The sorts that live in a bridge.
-    static var children: [ResourceType] { allCases.filter { $0 != .bridge } }
+    var isTop: Bool { topRank == rank }
 
-    /// The spec as the agent would store it: every default written, every address in its one spelling.
-    func normalized(_ spec: JSONValue) throws(Problem) -> JSONObject {
-        switch self {
-        case .bridge: try Bridge.schema.decode(spec).json
-        case .port: try Port.schema.decode(spec).json
-        case .tunnel: try Tunnel.schema.decode(spec).json
-        case .mac: try StaticMAC.schema.decode(spec).json
-        }
-    }
+    /// The sort that its things are in, or it itself.
+    var top: ResourceType { ResourceType.all[topRank] }
 
-    /// JSON Schema of the spec.
-    private var jsonSchema: JSONObject {
-        switch self {
-        case .bridge: Bridge.schema.jsonSchema
-        case .port: Port.schema.jsonSchema
-        case .tunnel: Tunnel.schema.jsonSchema
-        case .mac: StaticMAC.schema.jsonSchema
-        }
-    }
+    /// The sorts that live in one of these.
+    var children: [ResourceType] { ResourceType.all.filter { !$0.isTop && $0.topRank == rank } }
 
-    var properties: JSONObject { ResourceType.allProperties[self] ?? [:] }
+    /// The spec as the service would store it: every default written, every address in its one spelling.
+    func normalized(_ spec: JSONValue) throws(Problem) -> JSONObject { try decode(spec) }
 
-    /// Made once: a plan of ten thousand resources asks for each of them.
-    private static let allProperties = Dictionary(
-        uniqueKeysWithValues: allCases.map { ($0, $0.jsonSchema["properties"]?.objectValue ?? [:]) })
-
-    /// The key in the one spelling the agent uses, or what is wrong with it.
+    /// The key in the one spelling the service uses, or what is wrong with it.
     func key(_ text: String) throws(Problem) -> String {
         switch kind.key {
         case .name: try kind.name(in: text).description
@@ -56,13 +59,14 @@ enum ResourceType: String, CaseIterable, Sendable, Comparable {
 
     /// Without the members that say what would be so anyway.
     func withoutDefaults(_ spec: JSONObject) -> JSONObject {
-        let properties = properties
-        return JSONObject(spec.members.filter { properties[$0.key]?["default"] != $0.value })
+        JSONObject(spec.members.filter { properties[$0.key]?["default"] != $0.value })
     }
+}
 
+extension ResourceType: Hashable, Comparable {
+    static func == (left: ResourceType, right: ResourceType) -> Bool { left.rank == right.rank }
     static func < (left: ResourceType, right: ResourceType) -> Bool { left.rank < right.rank }
-
-    private var rank: Int { ResourceType.allCases.firstIndex(of: self) ?? 0 }
+    func hash(into hasher: inout Hasher) { hasher.combine(rank) }
 }
 
 /// Which one: a sort and the keys of its path, outermost first.
@@ -72,14 +76,16 @@ struct ResourceID: Hashable, Sendable, Comparable {
 
     static func bridge(_ name: String) -> ResourceID { ResourceID(type: .bridge, keys: [name]) }
 
-    var bridge: String { keys.first ?? "" }
+    /// The bridge, the network or the host that it is in or is.
+    var top: ResourceID { ResourceID(type: type.top, keys: Array(keys.prefix(1))) }
 
     /// "/v1/bridges/br0/tunnels/vxlan1"
     var path: String { type.kind.path(keys) }
 
-    /// As plans print it: "br0/tunnels/vxlan1".
+    /// As plans print it: "br0/tunnels/vxlan1", "networks/blue/attachments/web1". What all of an agent's begin with
+    /// is left out.
     var title: String {
-        type == .bridge ? bridge : "\(bridge)/\(type.kind.plural)/\(keys.dropFirst().joined(separator: "/"))"
+        pointer.tokens.dropFirst(type.service == .agent ? 1 : 0).joined(separator: "/")
     }
 
     /// Its place in a state document.
@@ -90,7 +96,7 @@ struct ResourceID: Hashable, Sendable, Comparable {
     /// Nil for a path that is no resource's.
     init?(path: String) {
         let segments = path.split(separator: "/").map(String.init)
-        for type in ResourceType.allCases where segments.count == 1 + 2 * type.kind.lineage.count {
+        for type in ResourceType.all where segments.count == 1 + 2 * type.kind.lineage.count {
             let plurals = stride(from: 1, to: segments.count, by: 2).map { segments[$0] }
             guard segments.first == "v1", plurals == type.kind.lineage.map(\.plural) else { continue }
             self.init(type: type, keys: stride(from: 2, to: segments.count, by: 2).map { segments[$0] })
@@ -104,9 +110,11 @@ struct ResourceID: Hashable, Sendable, Comparable {
         self.keys = keys
     }
 
-    /// Bridge by bridge, each with what is in it.
+    /// Bridge by bridge, or host by host and then network by network, each with what is in it.
     static func < (left: ResourceID, right: ResourceID) -> Bool {
-        if left.bridge != right.bridge { return left.bridge < right.bridge }
+        if left.type.top != right.type.top { return left.type.top < right.type.top }
+        let (first, second) = (left.keys.first ?? "", right.keys.first ?? "")
+        if first != second { return first < second }
         if left.type != right.type { return left.type < right.type }
         return left.keys.lexicographicallyPrecedes(right.keys)
     }

@@ -1,4 +1,4 @@
-// `viaduct show`: the whole host at a glance.
+// `viaduct show`: the whole host at a glance, or the whole fleet (FleetView).
 //
 //     br0  ok  up  mtu 1450  vni 100  mac 02:9c:…
 //       address  192.0.2.1/24
@@ -15,23 +15,33 @@ import JSON
 
 struct ShowCommand: ClientCommand {
     static let configuration = CommandConfiguration(
-        commandName: "show", abstract: "Show the whole host at a glance.",
+        commandName: "show",
+        abstract: "Show the whole host at a glance, or with --controller the whole fleet.",
         discussion: """
-            Each bridge with its addresses, MTU and MAC table, its ports and tunnels with their state, and \
-            what was dropped and why, since the agent started.
+            Of an agent: each bridge with its addresses, MTU and MAC table, its ports and tunnels with their state, \
+            and what was dropped and why, since the agent started. Of a controller: each network with its \
+            attachments and where they are, and the hosts with their state.
             """)
 
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: EitherOptions
 
     func run(_ session: Session) async throws(CommandError) {
         let version = try await session.client.get("/v1/version")
+        let greeting = "viaduct \(Cell.text(version["version"])) at \(session.address)"
+        guard version["role"] != .string(Role.controller.rawValue) else {
+            let fleet = try await FleetInventory.read(session.client)
+            session.json
+                ? session.print(json: FleetView.json(version, fleet))
+                : session.print(greeting + "\n" + FleetView(terminal: session.terminal).text(fleet))
+            return
+        }
         let inventory = try await Inventory.read(session.client)
         let listeners = try await session.client.list("/v1/listeners")
         if session.json {
             session.print(json: HostView.json(version, inventory, listeners))
             return
         }
-        session.print("viaduct \(Cell.text(version["version"])) at \(session.address)")
+        session.print(greeting)
         session.print(HostView(terminal: session.terminal).text(inventory, listeners))
     }
 }
@@ -39,8 +49,7 @@ struct ShowCommand: ClientCommand {
 /// The host as text.
 struct HostView {
     let terminal: Terminal
-    /// Under the name of a bridge; what a line is about fills the first column.
-    private static let labelWidth = 9
+    private var under: LabelledBlock { LabelledBlock(labelWidth: 9, terminal: terminal) }
 
     func text(_ inventory: Inventory, _ listeners: [JSONValue]) -> String {
         let bridges = inventory.bridges.map(bridge)
@@ -48,7 +57,7 @@ struct HostView {
         let drops = CounterSum.drops(listeners.map { $0["status"] })
         let socket = listeners.reduce(0) { $0 + ($1["status"]?["socket_drops"]?.integerValue ?? 0) }
         let all = drops + (socket > 0 ? [(reason: "full or bad at the socket", count: socket)] : [])
-        let host = all.isEmpty ? "" : "\nlisteners\n" + line("drops", HostView.text(of: all))
+        let host = all.isEmpty ? "" : "\nlisteners\n" + under.line("drops", HostView.text(of: all))
         return bridges.joined(separator: "\n") + host
     }
 
@@ -61,21 +70,21 @@ struct HostView {
         if let vni = spec["vni"], vni != 0 { head.append("vni \(Cell.text(vni))") }
         head.append("mac \(Cell.text(status?["mac"]))")
         var text = head.joined(separator: "  ") + "\n"
-        if status?["error"] != nil { text += line("error", HostView.error(status)) }
+        if status?["error"] != nil { text += under.line("error", HostView.error(status)) }
         let manager = HostView.manager(status)
-        if manager != Table.absent { text += line("managed", "by \(manager)") }
+        if manager != Table.absent { text += under.line("managed", "by \(manager)") }
         if let addresses = spec["addresses"]?.arrayValue, !addresses.isEmpty {
-            text += line("address", addresses.map { Cell.text($0) }.joined(separator: ", "))
+            text += under.line("address", addresses.map { Cell.text($0) }.joined(separator: ", "))
         }
         let macs = status?["macs"]
-        text += line(
+        text += under.line(
             "macs",
             "\(Cell.text(macs?["learned"])) learned, \(Cell.text(macs?["static"])) static of "
                 + Cell.text(macs?["capacity"]))
-        if !entry.ports.isEmpty { text += block("port", ports(entry.ports)) }
-        if !entry.tunnels.isEmpty { text += block("tunnel", tunnels(entry.tunnels)) }
+        if !entry.ports.isEmpty { text += under.table("port", ports(entry.ports)) }
+        if !entry.tunnels.isEmpty { text += under.table("tunnel", tunnels(entry.tunnels)) }
         let drops = CounterSum.drops(entry.all.map(\.status))
-        if !drops.isEmpty { text += line("drops", HostView.text(of: drops)) }
+        if !drops.isEmpty { text += under.line("drops", HostView.text(of: drops)) }
         return text
     }
 
@@ -139,16 +148,6 @@ struct HostView {
 
     private static func text(of drops: [(reason: String, count: Int64)]) -> String {
         drops.map { "\($0.reason) \($0.count)" }.joined(separator: ", ")
-    }
-
-    private func line(_ label: String, _ text: String) -> String {
-        "  " + label + String(repeating: " ", count: HostView.labelWidth - label.count) + text + "\n"
-    }
-
-    /// A table under its label.
-    private func block(_ label: String, _ table: Table) -> String {
-        let lines = table.text(terminal).split(separator: "\n").map(String.init)
-        return zip(lines.indices, lines).map { line($0 == 0 ? label : "", $1) }.joined()
     }
 
     /// Everything, as the agent said it.

@@ -1,32 +1,38 @@
-// The file that `get` writes and `apply` reads: a host's resources, nested as they belong together.
+// The file that `get` writes and `apply` reads: a host's resources, or a fleet's, nested as they belong together.
 //
-//     bridges:
-//       br0:
-//         addresses: [192.0.2.1/24]
-//         vni: 100
-//         ports:
-//           web1: {type: tap, netns: web1}
-//         tunnels:
+//     bridges:                                    hosts:
+//       br0:                                        host-a: {agent_url: 'http://10.0.0.1:8640', vtep_ips: [10.0.0.1]}
+//         addresses: [192.0.2.1/24]               networks:
+//         vni: 100                                  blue:
+//         ports:                                      subnets: [192.0.2.0/24]
+//           web1: {type: tap, netns: web1}            attachments:
+//         tunnels:                                      web1: {host: host-a, ips: [192.0.2.11]}
 //           vxlan1: {remote_ip: 10.0.0.2}
 //         macs:
 //           "02:00:00:00:00:09": {port: vxlan1}
 //
-// A bridge's own fields stand beside `ports`, `tunnels` and `macs`, which no field of a bridge is called.
-// What is left out has its default. Pure: text and values in, values and text out.
+// A bridge's own fields stand beside `ports`, `tunnels` and `macs`, which no field of a bridge is called; so do a
+// network's beside `attachments`. What is left out has its default. Pure: text and values in, values and text out.
 
 import API
 import JSON
 
-/// What a file, or an agent, says there is: every resource with its whole spec.
+/// What a file, an agent or a controller says there is: every resource with its whole spec.
 struct StateDocument: Sendable, Equatable {
+    /// Whose resources they are.
+    var service = Role.agent
     var specs: [ResourceID: JSONObject] = [:]
+    /// The sorts of which it says everything there is to be.
+    var tops: Set<ResourceType> = []
+    /// Those that a controller pushed to an agent, and its name: not for a document to remove.
+    var pushed: [ResourceID: String] = [:]
 
     /// Mappings around one port, tunnel or MAC entry: the document, the bridges, the bridge, the collection.
     static let memberDepth = 4
 
     /// The format in words, for the help of `get` and `apply`.
     static let help = """
-        The document is YAML or JSON: "bridges" maps each bridge's name to its fields, and beside them \
+        The document is YAML or JSON. That of a host maps the names of its "bridges" to their fields, and beside them \
         "ports", "tunnels" and "macs" map a name (for macs, the address) to the fields of one:
 
           bridges:
@@ -39,6 +45,16 @@ struct StateDocument: Sendable, Equatable {
                 vxlan1: {remote_ip: 10.0.0.2}
               macs:
                 "02:00:00:00:00:09": {port: vxlan1}
+
+        That of a fleet, which is the controller's, has "hosts" and "networks", and in each network "attachments":
+
+          hosts:
+            host-a: {agent_url: "http://10.0.0.1:8640", vtep_ips: [10.0.0.1]}
+          networks:
+            blue:
+              subnets: [192.0.2.0/24]
+              attachments:
+                web1: {host: host-a, netns: web1, ips: [192.0.2.11]}
 
         A field that is left out has its default.
         """
@@ -64,31 +80,47 @@ struct StateDocument: Sendable, Equatable {
         mutating func document(_ value: JSONValue) {
             let root = JSONPointer()
             guard let document = object(value, at: root) else { return }
-            for key in document.keys where key != Bridge.kind.plural {
-                add(at: root.appending(key), wanted: "only \"bridges\" at the top", found: "\"\(key)\"")
+            let known = ResourceType.tops.map(\.kind.plural)
+            for key in document.keys where !known.contains(key) {
+                add(
+                    at: root.appending(key),
+                    wanted: "only \"bridges\", or \"hosts\" and \"networks\", at the top",
+                    found: "\"\(key)\"")
             }
-            let pointer = root.appending(Bridge.kind.plural)
+            let tops = ResourceType.tops.filter { document[$0.kind.plural] != nil }
             // An empty or truncated file must not be taken for a host without bridges.
-            guard let bridges = document[Bridge.kind.plural] else {
-                add(at: pointer, wanted: "the bridges, if only {}", found: "nothing")
-                return
+            guard let service = tops.first?.service else {
+                return add(
+                    at: root, wanted: "bridges, if only {}, or hosts and networks", found: "neither")
             }
-            for (name, bridge) in object(bridges, at: pointer)?.members ?? [] {
-                self.bridge(name, bridge, at: pointer.appending(name))
+            guard tops.allSatisfy({ $0.service == service }) else {
+                return add(
+                    at: root,
+                    wanted: "bridges, which are an agent's, or hosts and networks, which are a controller's",
+                    found: "both")
+            }
+            (state.service, state.tops) = (service, Set(tops))
+            for type in tops {
+                let pointer = root.appending(type.kind.plural)
+                for (name, item) in object(document[type.kind.plural] ?? .null, at: pointer)?.members ?? [] {
+                    top(type, name, item, at: pointer.appending(name))
+                }
             }
         }
 
-        private mutating func bridge(_ name: String, _ value: JSONValue, at pointer: JSONPointer) {
+        private mutating func top(
+            _ type: ResourceType, _ name: String, _ value: JSONValue, at pointer: JSONPointer
+        ) {
             guard let whole = object(value, at: pointer) else { return }
-            let collections = ResourceType.children.map(\.kind.plural)
+            let collections = type.children.map(\.kind.plural)
             let own = whole.members.filter { !collections.contains($0.key) }
-            add(.bridge(name), JSONObject(own), at: pointer)
-            for type in ResourceType.children {
-                guard let members = whole[type.kind.plural] else { continue }
-                let below = pointer.appending(type.kind.plural)
+            add(ResourceID(type: type, keys: [name]), JSONObject(own), at: pointer)
+            for child in type.children {
+                guard let members = whole[child.kind.plural] else { continue }
+                let below = pointer.appending(child.kind.plural)
                 for (key, member) in object(members, at: below)?.members ?? [] {
-                    guard let child = object(member, at: below.appending(key)) else { continue }
-                    add(ResourceID(type: type, keys: [name, key]), child, at: below.appending(key))
+                    guard let spec = object(member, at: below.appending(key)) else { continue }
+                    add(ResourceID(type: child, keys: [name, key]), spec, at: below.appending(key))
                 }
             }
         }
@@ -96,10 +128,8 @@ struct StateDocument: Sendable, Equatable {
         private mutating func add(_ id: ResourceID, _ spec: JSONObject, at pointer: JSONPointer) {
             do throws(Problem) {
                 var id = id
-                for (index, kind) in id.type.kind.lineage.enumerated() {
-                    guard let type = ResourceType.allCases.first(where: { $0.kind == kind }) else { continue }
-                    id.keys[index] = try type.key(id.keys[index])
-                }
+                id.keys[0] = try id.type.top.key(id.keys[0])
+                id.keys[id.keys.count - 1] = try id.type.key(id.keys[id.keys.count - 1])
                 guard state.specs[id] == nil else {
                     return add(at: pointer, wanted: "each \(id.type.kind.singular) once", found: "it again")
                 }
@@ -128,24 +158,48 @@ struct StateDocument: Sendable, Equatable {
 
     // MARK: - To a document
 
+    /// Without what a controller pushed. Where that is around something local it stays, with no field of its own.
+    var local: StateDocument {
+        var local = self
+        let places = Set(specs.keys.filter { pushed[$0] == nil }.map(\.top))
+        for id in pushed.keys {
+            local.specs[id] = places.contains(id) ? try? id.type.normalized([:]) : nil
+        }
+        return local
+    }
+
     /// Sorted by name. Without `defaults`, members that say what would be so anyway are left out.
     func document(defaults: Bool) -> JSONValue {
-        var bridges = JSONObject()
-        let groups = Dictionary(grouping: specs.keys, by: \.bridge)
-        for (name, ids) in groups.sorted(by: { $0.key < $1.key }) {
-            func shown(_ id: ResourceID) -> JSONObject {
-                let spec = specs[id] ?? [:]
-                return defaults ? spec : id.type.withoutDefaults(spec)
-            }
-            var bridge = shown(.bridge(name))
-            for type in ResourceType.children {
-                let members = ids.filter { $0.type == type }.sorted()
-                guard !members.isEmpty else { continue }
-                bridge[type.kind.plural] = .object(
-                    JSONObject(members.map { ($0.keys.last ?? "", .object(shown($0))) }))
-            }
-            bridges[name] = .object(bridge)
+        func shown(_ id: ResourceID) -> JSONObject {
+            let spec = specs[id] ?? [:]
+            return defaults ? spec : id.type.withoutDefaults(spec)
         }
-        return ["bridges": .object(bridges)]
+        let groups = Dictionary(grouping: specs.keys, by: \.top)
+        var document = JSONObject()
+        for type in ResourceType.tops where type.service == service {
+            var items = JSONObject()
+            for (id, all) in groups.filter({ $0.key.type == type }).sorted(by: { $0.key < $1.key }) {
+                var item = shown(id)
+                for child in type.children {
+                    let members = all.filter { $0.type == child }.sorted()
+                    guard !members.isEmpty else { continue }
+                    item[child.kind.plural] = .object(
+                        JSONObject(members.map { ($0.keys.last ?? "", .object(shown($0))) }))
+                }
+                items[id.keys[0]] = .object(item)
+            }
+            document[type.kind.plural] = .object(items)
+        }
+        return .object(document)
+    }
+
+    // MARK: - From a service
+
+    /// Everything it has.
+    static func read(_ client: AgentClient, _ service: Role) async throws(CommandError) -> StateDocument {
+        switch service {
+        case .agent: try await Inventory.read(client, macs: true).state
+        case .controller: try await FleetInventory.read(client).state
+        }
     }
 }

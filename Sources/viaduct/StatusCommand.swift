@@ -1,4 +1,5 @@
-// `viaduct status`: is this agent well? One line per health check and a count of what it has.
+// `viaduct status`: is this agent well? One line per health check and a count of what it has. Of a controller: is
+// the fleet as it should be (FleetReport)?
 
 import API
 import ArgumentParser
@@ -6,14 +7,26 @@ import JSON
 
 struct StatusCommand: ClientCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Say how the agent is: health checks, version and counts.",
-        discussion: "Exits with 1 when the agent is not ready, so that a script can ask.")
+        commandName: "status", abstract: "Say how the agent is, or with --controller how the fleet is.",
+        discussion: """
+            Of an agent: health checks, version and counts; it exits with 1 when the agent is not ready, so that a \
+            script can ask. Of a controller: who leads, and which hosts are not as they should be, by how much, and \
+            why; it exits with 1 when there is one.
+            """)
 
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: EitherOptions
 
     func run(_ session: Session) async throws(CommandError) {
         let health = try await HealthReport.read(session.client)
         let version = try await session.client.get("/v1/version")
+        guard version["role"] != .string(Role.controller.rawValue) else {
+            let report = try await FleetReport.read(session.client, version: version, health: health)
+            session.json
+                ? session.print(json: report.json(at: session.address))
+                : session.print(report.text(at: session.address, session.terminal))
+            if let problem = report.problem { throw .refused(Refusal(status: 503, document: problem)) }
+            return
+        }
         let inventory = try await Inventory.read(session.client)
         let counts = Counts(inventory)
         if session.json {
@@ -43,11 +56,7 @@ struct StatusCommand: ClientCommand {
             "features  \(Cell.text(version["features"]))",
             "has       \(counts.text)",
         ]
-        for (index, check) in health.checks.enumerated() {
-            let word = terminal.painted(check.failure == nil ? "ok" : "failed")
-            let reason = check.failure.flatMap { $0.isEmpty ? nil : ": \($0)" } ?? ""
-            lines.append((index == 0 ? "checks    " : "          ") + "\(check.name) \(word)\(reason)")
-        }
+        lines += health.lines(label: "checks    ", terminal)
         return lines.joined(separator: "\n")
     }
 
@@ -127,11 +136,21 @@ struct HealthReport: Sendable, Equatable {
         }
     }
 
-    /// In the shape of the agent's own.
+    /// One for each check, the first with the label.
+    func lines(label: String, _ terminal: Terminal) -> [String] {
+        checks.enumerated().map { index, check in
+            let word = terminal.painted(check.failure == nil ? "ok" : "failed")
+            let reason = check.failure.flatMap { $0.isEmpty ? nil : ": \($0)" } ?? ""
+            let start = index == 0 ? label : String(repeating: " ", count: label.count)
+            return "\(start)\(check.name) \(word)\(reason)"
+        }
+    }
+
+    /// In the shape of the service's own.
     var problem: JSONObject {
         let failed = checks.filter { $0.failure != nil }.map { "\($0.name): \($0.failure ?? "")" }
         return [
-            "title": "The agent is not ready", "code": "unavailable", "status": 503,
+            "title": "Not ready", "code": "unavailable", "status": 503,
             "detail": .string(failed.joined(separator: "; ")),
         ]
     }

@@ -54,3 +54,19 @@ struct Table {
     /// Names and addresses are ASCII; of other texts the count of characters is near enough.
     private static func width(_ text: String) -> Int { text.count }
 }
+
+/// Lines and tables under a heading; what each is about fills the first column.
+struct LabelledBlock {
+    var labelWidth: Int
+    var terminal: Terminal
+
+    func line(_ label: String, _ text: String) -> String {
+        "  " + label + String(repeating: " ", count: labelWidth - label.count) + text + "\n"
+    }
+
+    /// A table beside its label.
+    func table(_ label: String, _ table: Table) -> String {
+        let lines = table.text(terminal).split(separator: "\n").map(String.init)
+        return zip(lines.indices, lines).map { line($0 == 0 ? label : "", $1) }.joined()
+    }
+}

@@ -37,9 +37,9 @@ struct Terminal: Sendable {
     /// The words that say how something is. The rest of a table is never coloured.
     static func colour(of word: String) -> Int? {
         switch word {
-        case "ok", "up", "ready": 32
-        case "degraded", "failed", "gap": 31
-        case "down", "starting": 33
+        case "ok", "up", "ready", "in_sync", "applied", "converged": 32
+        case "degraded", "failed", "gap", "unreachable", "refusing", "superseded": 31
+        case "down", "starting", "behind", "pushing", "pending", "unknown": 33
         default: nil
         }
     }

@@ -18,7 +18,7 @@ struct TopCommand: ClientCommand {
     var count: Int?
     @Option(help: ArgumentHelp("Seconds from one reading to the next.", valueName: "seconds"))
     var interval = 1.0
-    @OptionGroup var options: ClientOptions
+    @OptionGroup var options: AgentOptions
 
     func validate() throws {
         guard count.map({ $0 > 0 }) ?? true else { throw ValidationError("-n: wanted at least 1") }

@@ -8,14 +8,16 @@ import ArgumentParser
 struct Viaduct: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "viaduct",
-        abstract: "An overlay network agent: bridges, ports and VXLAN tunnels over REST.",
+        abstract:
+            "An overlay network: bridges, ports and VXLAN tunnels over REST, on one host or on a fleet.",
         discussion: """
-            Exit codes: 0 done; 1 the agent refused, and the problem with every field error is on standard \
-            error; 3 no agent could be reached; 64 the command line or a file cannot be understood, and \
+            Exit codes: 0 done; 1 the agent or controller refused, and the problem with every field error is on \
+            standard error; 3 none could be reached; 64 the command line or a file cannot be understood, and \
             nothing was sent.
 
-            The agent to talk to is http://127.0.0.1:8640 unless --server or VIADUCT_SERVER says otherwise. \
-            NO_COLOR turns colours off.
+            The agent to talk to is http://127.0.0.1:8640 unless --server or VIADUCT_SERVER says otherwise, the \
+            controller http://127.0.0.1:8650 unless --controller or VIADUCT_CONTROLLER does. show, status, events and \
+            get ask the agent unless --controller is given, with or without an address. NO_COLOR turns colours off.
             """,
         version: Agent.version,
         groupedSubcommands: [
@@ -26,11 +28,14 @@ struct Viaduct: AsyncParsableCommand {
                     FlowsCommand.self, DatapathCommand.self,
                 ]),
             CommandGroup(
-                name: "Configure",
+                name: "Configure a host",
                 subcommands: [
                     BridgeCommand.self, PortCommand.self, TunnelCommand.self, MACCommand.self,
-                    GetCommand.self, ApplyCommand.self,
                 ]),
+            CommandGroup(
+                name: "Configure a fleet",
+                subcommands: [HostCommand.self, NetworkCommand.self, AttachmentCommand.self]),
+            CommandGroup(name: "Configure either", subcommands: [GetCommand.self, ApplyCommand.self]),
             CommandGroup(name: "Run", subcommands: [AgentCommand.self, OpenAPICommand.self]),
         ])
 }

@@ -176,7 +176,7 @@ import Testing
         let agent = try agent()
         _ = try await CommandRun("mac set br0 02:00:00:00:00:02 port=web1", on: agent)
         #expect(agent.writes.map(\.method) == ["PUT"])
-        #expect(agent.specs["/v1/bridges/br0/macs/02:00:00:00:00:02"] == ["port": "web1"])
+        #expect(agent.specs["/v1/bridges/br0/macs/02:00:00:00:00:02"] == ["port": "web1", "ips": []])
         let empty = try await CommandRun("mac delete br0", on: agent, arguments: [""])
         #expect(empty.exitCode == 64 && agent.writes.count == 1)
         _ = try await CommandRun("bridge delete br0", on: agent)

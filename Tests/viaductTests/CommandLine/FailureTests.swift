@@ -1,5 +1,6 @@
 // How commands end: exit codes, where the agent is looked for, and what scripts read.
 
+import API
 import ArgumentParser
 import HTTP
 import JSON
@@ -80,24 +81,50 @@ import Testing
         #expect(broken?.text == "viaduct: Internal error (internal, 500)\n  oops\n  request id r2\n")
     }
 
-    @Test("the agent is where the flag says, then the environment, then the default")
+    @Test("a server is where the flag says, then the environment, then the default")
     func address() throws {
-        func address(_ flag: String?, _ variable: String?) throws -> String {
-            var options = ClientOptions()
-            options.server = flag
-            return try options.address(variable.map { ["VIADUCT_SERVER": $0] } ?? [:]).description
+        func address(_ role: Role, _ flag: String?, _ variable: String?) throws -> String {
+            var (agent, fleet) = (AgentOptions(), FleetOptions())
+            (agent.server, fleet.controller) = (flag, flag)
+            let options: any ServerOptions = role == .agent ? agent : fleet
+            let name = role == .agent ? "VIADUCT_SERVER" : "VIADUCT_CONTROLLER"
+            return try options.address(of: role, variable.map { [name: $0] } ?? [:]).description
         }
-        #expect(try address(nil, nil) == "http://127.0.0.1:8640")
-        #expect(try address(nil, "") == "http://127.0.0.1:8640")
-        #expect(try address(nil, "unix:/run/a.sock") == "unix:/run/a.sock")
-        #expect(try address("http://[::1]:1/", "unix:/run/a.sock") == "http://[::1]:1")
-        #expect(throws: CommandError.self) { try address("ftp://x:1", nil) }
+        #expect(try address(.agent, nil, nil) == "http://127.0.0.1:8640")
+        #expect(try address(.controller, nil, nil) == "http://127.0.0.1:8650")
+        for role in Role.allCases {
+            #expect(try address(role, nil, "") == role.defaultURL)
+            #expect(try address(role, nil, "unix:/run/a.sock") == "unix:/run/a.sock")
+            #expect(try address(role, "http://[::1]:1/", "unix:/run/a.sock") == "http://[::1]:1")
+            #expect(throws: CommandError.self) { try address(role, "ftp://x:1", nil) }
+        }
+    }
+
+    @Test("what either service can be asked is asked of the agent, unless the controller is named")
+    func either() throws {
+        let environment = ["VIADUCT_CONTROLLER": "unix:/run/c.sock"]
+        func asked(_ words: String...) throws -> (role: Role, address: String) {
+            let options = try EitherOptions.parse(words)
+            return (options.role, try options.address(of: options.role, environment).description)
+        }
+        #expect(try asked() == (.agent, "http://127.0.0.1:8640"))
+        #expect(try asked("--server", "http://a:1") == (.agent, "http://a:1"))
+        #expect(try asked("--controller") == (.controller, "unix:/run/c.sock"))
+        #expect(try asked("--controller", "--json") == (.controller, "unix:/run/c.sock"))
+        #expect(try asked("--controller", "http://c:1") == (.controller, "http://c:1"))
+        #expect(throws: (any Error).self) { try asked("--controller", "--server", "http://a:1") }
+        // A document says whom it is for; an address for the other one is no help.
+        let toAgent = try EitherOptions.parse(["--server", "http://a:1"])
+        let error = #expect(throws: CommandError.self) { try toAgent.address(of: .controller, environment) }
+        #expect(error?.text == "viaduct: the document is for a controller: wanted --controller\n")
+        #expect(
+            try EitherOptions.parse([]).address(of: .controller, [:]).description == "http://127.0.0.1:8650")
     }
 
     @Test("completion finds the bridge a member belongs to")
     func completion() {
-        #expect(Completion.bridge(in: ["viaduct", "tunnel", "set", "br0", "t"]) == "br0")
-        #expect(Completion.bridge(in: ["viaduct", "tunnel", "set"]) == nil)
-        #expect(Completion.bridge(in: []) == nil)
+        #expect(Completion.parent(in: ["viaduct", "tunnel", "set", "br0", "t"]) == "br0")
+        #expect(Completion.parent(in: ["viaduct", "tunnel", "set"]) == nil)
+        #expect(Completion.parent(in: []) == nil)
     }
 }

@@ -1,4 +1,5 @@
-// An agent for the command line's tests: the API of the contract over a dictionary, answered in the process.
+// An agent, or a controller, for the command line's tests: the API of the contract over a dictionary, answered in the
+// process.
 // It validates with the same schemas and cuts lists into small pages.
 
 import API
@@ -24,6 +25,10 @@ final class FakeAgent: AgentTransport {
         var managers: [String: String] = [:]
         var requests: [Request] = []
         var events: [JSONValue] = []
+        /// What `/v1/status` says.
+        var fleet = FleetStatus()
+        /// What a host's status says after a push, one reading after the other; the last one stays.
+        var pushes: [JSONValue] = []
         /// Of the life the events are of; nil for an agent without cursors.
         var boot: String?
         /// Numbers of the requests, from 1, that nobody answers.
@@ -34,16 +39,19 @@ final class FakeAgent: AgentTransport {
 
     static let pageCount = 2
 
+    let role: Role
+
     let state: Mutex<State>
     /// What `/readyz?verbose` says.
     let health: (status: Int, text: String)
 
     init(
-        _ specs: [String: JSONObject] = [:], events: [JSONValue] = [],
+        _ specs: [String: JSONObject] = [:], role: Role = .agent, events: [JSONValue] = [],
         health: (status: Int, text: String) = (200, "[+]worker ok\n[+]control ok\n")
     ) {
         state = Mutex(State(specs: specs, events: events))
         self.health = health
+        self.role = role
     }
 
     var specs: [String: JSONObject] { state.withLock { $0.specs } }
@@ -80,8 +88,14 @@ final class FakeAgent: AgentTransport {
         case ("GET", "/readyz"):
             return HTTPClientResponse(status: health.status, body: Array(health.text.utf8))
         case ("GET", "/v1/version"):
-            return FakeAgent.response(
-                200, .object(Version(version: "9.9", swift: "6", kernel: "6.18", features: ["x"]).json))
+            var version = Version(version: "9.9", swift: "6", kernel: "6.18", features: ["x"]).json
+            version["role"] = .string(role.rawValue)
+            return FakeAgent.response(200, .object(version))
+        case ("GET", "/v1/status"): return FakeAgent.response(200, .object(state.fleet.json))
+        case ("POST", let path) where path.hasSuffix("/push"):
+            return FakeAgent.response(202, try push(String(path.dropLast("/push".count)), &state))
+        case ("GET", let path) where path.hasSuffix("/desired"):
+            return FakeAgent.response(200, FakeAgent.desired(asked))
         case ("GET", "/v1/listeners"): return FakeAgent.response(200, ["items": []])
         case ("GET", "/v1/events"): return FakeAgent.response(200, events(asked, state))
         case ("GET", _): return FakeAgent.response(200, try read(asked, &state))
@@ -108,8 +122,8 @@ final class FakeAgent: AgentTransport {
         _ specs: inout [String: JSONObject]
     ) throws(Problem) -> Int {
         let path = id.path
-        if id.type != .bridge, specs[ResourceID.bridge(id.bridge).path] == nil {
-            throw Problem(.notFound, "there is no bridge \(id.bridge)")
+        if !id.type.isTop, specs[id.top.path] == nil {
+            throw Problem(.notFound, "there is no \(id.top.type.kind.singular) \(id.top.keys[0])")
         }
         switch method {
         case "PUT":
@@ -126,6 +140,9 @@ final class FakeAgent: AgentTransport {
             return 200
         default:
             guard specs[path] != nil else { throw Problem(.notFound, "there is no \(path)") }
+            if id.type == .host, let guest = specs.first(where: { $0.value["host"] == .string(id.keys[0]) }) {
+                throw Problem(.conflict, "\(path) has \(guest.key)")
+            }
             specs = specs.filter { $0.key != path && !$0.key.hasPrefix(path + "/") }
             return 204
         }
@@ -161,10 +178,12 @@ final class FakeAgent: AgentTransport {
         state.reads += 1
         if let id = ResourceID(path: asked.path) {
             guard state.specs[asked.path] != nil else { throw Problem(.notFound, "no \(asked.path)") }
+            if state.pushes.count > 1 { state.pushes.removeFirst() }
             return FakeAgent.document(id, state)
         }
         let ids = state.specs.keys.filter { path in
-            path.hasPrefix(asked.path + "/") && !path.dropFirst(asked.path.count + 1).contains("/")
+            if asked.path == "/v1/attachments" { return path.contains("/attachments/") }
+            return path.hasPrefix(asked.path + "/") && !path.dropFirst(asked.path.count + 1).contains("/")
         }.compactMap(ResourceID.init(path:)).sorted()
         let start = Int(asked.query["page_token"] ?? "") ?? 0
         let page = ids.dropFirst(start).prefix(FakeAgent.pageCount)
@@ -176,13 +195,53 @@ final class FakeAgent: AgentTransport {
     private static func document(_ id: ResourceID, _ state: State) -> JSONValue {
         let spec = state.specs[id.path] ?? [:]
         let name = JSONValue.string(id.keys.last ?? "")
-        if id.type == .mac { return ["mac": name, "port": spec["port"] ?? .null, "type": "static"] }
+        if id.type == .mac {
+            let own: JSONObject = [
+                "mac": name, "type": "static", "managed_by": .string(state.managers[id.path] ?? "local"),
+            ]
+            return .object(JSONObject(own.members + spec.members))
+        }
+        guard id.type.service == .agent else {
+            return ["name": name, "spec": .object(spec), "status": fleetStatus(id, spec, state)]
+        }
         let reads = Int64(state.reads)
         let counters: JSONValue = ["rx_bytes": .integer(reads * 1000), "drops": ["unknown_vni": 1]]
         var status: JSONObject = ["state": "ok", "counters": counters, "novelty": "from a newer agent"]
         status["managed_by"] = .string(state.managers[id.path] ?? "local")
         if id.type == .bridge { status["macs"] = ["static": 1, "learned": 0, "capacity": 8192] }
         return ["name": name, "spec": .object(spec), "status": .object(status)]
+    }
+
+    private static func fleetStatus(_ id: ResourceID, _ spec: JSONObject, _ state: State) -> JSONValue {
+        switch id.type {
+        case .host: state.pushes.first ?? ["state": "in_sync", "networks": 1, "attachments": 2]
+        case .network: ["vni": spec["vni"] ?? 4096, "hosts": 2, "hosts_in_sync": 1, "attachments": 2]
+        default:
+            [
+                "network": .string(id.keys[0]), "mac": spec["mac"] ?? "02:00:00:00:00:0a",
+                "vtep_ips": ["10.0.0.1"], "state": "applied",
+            ]
+        }
+    }
+
+    private func push(_ path: String, _ state: inout State) throws(Problem) -> JSONValue {
+        guard let id = ResourceID(path: path), state.specs[path] != nil else {
+            throw Problem(.notFound, "there is no \(path)")
+        }
+        return FakeAgent.document(id, state)
+    }
+
+    /// Two pages of one resource each.
+    private static func desired(_ asked: Request) -> JSONValue {
+        let isSecond = asked.query["page_token"] == "1"
+        var answer: JSONObject = [
+            "wanted": ["epoch": 2, "generation": 7, "digest": "d1", "resources": 2],
+            "items": isSecond
+                ? [["path": "/v1/bridges/blue/ports/web1", "body": ["type": "tap", "netns": "web1"]]]
+                : [["path": "/v1/bridges/blue", "body": ["vni": 4096, "mac_aging_seconds": 300]]],
+        ]
+        if !isSecond { answer["next_page_token"] = "1" }
+        return .object(answer)
     }
 
     /// Two events an answer, as a ring that forgot everything before its first.
@@ -213,25 +272,37 @@ final class FakeAgent: AgentTransport {
 /// Runs one command line against a fake agent; what it printed, or why it failed.
 struct CommandRun {
     var output: String
+    /// On standard error, beside a failure.
+    var notes: String
     var failure: CommandError?
     var exitCode: Int32 { failure?.exitCode ?? 0 }
 
-    init(_ line: String, on agent: FakeAgent, arguments: [String] = [], colour: Bool = false) async throws {
+    /// - Parameter controller: answers what is asked of a controller, instead of `agent`.
+    init(
+        _ line: String, on agent: FakeAgent, controller: FakeAgent? = nil, arguments: [String] = [],
+        colour: Bool = false
+    ) async throws {
         let words = line.split(separator: " ").map(String.init) + arguments
         let command = try Self.command(words)
-        let written = Written()
+        let (written, noted) = (Written(), Written())
         let terminal = Terminal(
             isInteractive: false, hasColour: colour, hasProgress: false,
-            write: { text in written.text.withLock { $0 += text } }, writeError: { _ in })
-        let session = Session(
-            client: AgentClient(transport: agent), address: "http://agent", json: command.options.json,
-            terminal: terminal)
+            write: { text in written.text.withLock { $0 += text } },
+            writeError: { text in noted.text.withLock { $0 += text } })
         do throws(CommandError) {
+            let options: any ServerOptions = command.options
+            let session = try Session(options.role, json: options.json, terminal: terminal) {
+                role throws(CommandError) in
+                _ = try options.address(of: role, [:])
+                let asked = role == .controller ? controller ?? agent : agent
+                return Server(client: AgentClient(transport: asked), address: "http://\(asked.role.rawValue)")
+            }
             try await command.run(session)
         } catch {
             failure = error
         }
         output = written.text.withLock { $0 }
+        notes = noted.text.withLock { $0 }
     }
 
     private static func command(_ words: [String]) throws -> any ClientCommand {

@@ -102,6 +102,10 @@ import Testing
         for path in [
             "/v1/bridges/br0", "/v1/bridges/br0/ports/web1", "/v1/bridges/br0/macs/02:00:00:00:00:01",
         ] { #expect(ResourceID(path: path)?.path == path) }
+        for path in ["/v1/hosts/a", "/v1/networks/blue/attachments/web1"] {
+            #expect(ResourceID(path: path)?.path == path)
+            #expect(ResourceID(path: path).map { "/v1/" + $0.title } == path)
+        }
         for path in ["", "/v1/bridges", "/v2/bridges/br0", "/v1/bridges/br0/ports", "/v1/ports/a/b/c"] {
             #expect(ResourceID(path: path) == nil, "\(path)")
         }

@@ -100,8 +100,12 @@ import Testing
                 "bridges: {br0: {ports: {p: {type: system, mac: '02:00:00:00:00:01'}}}}",
                 "/bridges/br0/ports/p/mac", "no mac unless", "\"02:00:00:00:00:01\""
             ),
-            ("{}", "/bridges", "the bridges, if only {}", "nothing"),
-            ("networks: {}\nbridges: {}", "/networks", "only \"bridges\"", "\"networks\""),
+            ("{}", "", "bridges, if only {}, or hosts and networks", "neither"),
+            ("networks: {}\nbridges: {}", "", "bridges, which are an agent's, or hosts", "both"),
+            ("bridges: {}\ntunnels: {}", "/tunnels", "only \"bridges\", or \"hosts\"", "\"tunnels\""),
+            ("hosts: {h: {vtep_ips: [10.0.0.1]}}", "/hosts/h/agent_url", "http://HOST:PORT", "nothing"),
+            ("networks: {n: {attachments: {a: }}}", "/networks/n/attachments/a/host", "a name", "nothing"),
+            ("networks: {n: {ports: {}}}", "/networks/n/ports", "one of vni", "\"ports\""),
             ("7", "", "an object", "an integer"),
         ])
     func faults(text: String, pointer: String, wanted: String, found: String) {
