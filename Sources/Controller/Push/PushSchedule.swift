@@ -45,7 +45,7 @@ public struct PushSchedule<Host: Hashable & Sendable>: Sendable {
 
     /// Takes note of what a pusher wants. After anything that happened to it; while its request is under way it
     /// wants nothing.
-    public mutating func plan(_ host: Host, _ pusher: Pusher) {
+    public mutating func plan(_ host: Host, _ pusher: Pusher<some Hashable & Sendable>) {
         plan(
             host, due: pusher.due, since: pusher.laggingSince ?? pusher.due ?? .zero,
             isSuspect: pusher.trouble != nil)

@@ -43,14 +43,14 @@ public struct Standing: Equatable, Sendable {
 }
 
 /// One request to an agent. Whoever sends it says what came of it, with `answered` or `failed`, once.
-public struct Transmission: Equatable, Sendable {
+public struct Transmission<Path: Hashable & Sendable>: Equatable, Sendable {
     public enum Content: Equatable, Sendable {
         /// GET /v1/state
         case probe
         /// PUT /v1/state with everything that is wanted.
         case complete(StateBase, allowMassDelete: Bool)
         /// PATCH /v1/state with what these paths are now: PUT of what is wanted there, DELETE where nothing is.
-        case delta(StateBase, base: StateBase, paths: Set<String>)
+        case delta(StateBase, base: StateBase, paths: Set<Path>)
     }
 
     /// Never the same for two of a pusher's.
@@ -100,29 +100,13 @@ public enum PushOutcome: Equatable, Sendable {
     case failed
 }
 
-/// How a host is, as operators see it.
-public enum HostHealth: String, CaseIterable, Sendable {
-    /// Not heard of since this controller leads, or since its URL changed.
-    case unknown
-    case inSync = "in_sync"
-    case pushing
-    /// There is something to push: its turn has not come, or it waits for other hosts.
-    case behind
-    case unreachable
-    case refusing
-    /// Another instance of this controller has pushed to it since.
-    case superseded
-    /// Its answers are not those to what it was asked.
-    case lying
-}
-
 /// Why nothing can be pushed to a host at present.
 public struct HostTrouble: Equatable, Sendable {
     /// Pointers of a refusal that are kept.
     public static let errorLimit = 10
 
     /// One of `unreachable`, `refusing`, `superseded` and `lying`.
-    public var health: HostHealth
+    public var health: HostSyncState
     /// For people.
     public var text: String
     /// Of the refusal, if the agent said one.

@@ -26,7 +26,7 @@ extension Pusher {
             doubt(push)
             if status < 400 { lieCount += 1 }
             guard (400..<500).contains(status) else {
-                let health = status < 400 ? HostHealth.lying : .unreachable
+                let health = status < 400 ? HostSyncState.lying : .unreachable
                 return fail(HostTrouble(health: health, text: text), now, &random)
             }
             trouble = HostTrouble(health: .refusing, text: text)

@@ -14,12 +14,13 @@
 
 public import API
 
-public struct Pusher: Sendable {
+/// - `Path`: what tells the resources of a host's state apart.
+public struct Pusher<Path: Hashable & Sendable>: Sendable {
     /// A push that is under way, or whose outcome is not known.
     struct Push: Sendable {
         var place: StateBase
         /// What it changes on its base; empty for a complete state.
-        var paths: Set<String>
+        var paths: Set<Path>
         /// The last change it has in it, and when the first was made.
         var change: Int
         var oldest: Duration
@@ -55,7 +56,7 @@ public struct Pusher: Sendable {
     }
 
     /// Paths a delta is made of at most; with more, everything is sent.
-    public static let pathLimit = 4096
+    public static var pathLimit: Int { 4096 }
 
     public let controller: String
     /// Nil while this controller does not lead.
@@ -69,7 +70,7 @@ public struct Pusher: Sendable {
     /// As last answered.
     public internal(set) var standing: Standing?
     public internal(set) var trouble: HostTrouble?
-    public private(set) var health = HostHealth.unknown
+    public private(set) var health = HostSyncState.unknown
     /// When `health` became what it is.
     public private(set) var healthSince: Duration
     /// Attempts that failed since the last that did not.
@@ -82,7 +83,7 @@ public struct Pusher: Sendable {
     var knowledge = Knowledge.unknown
     var flight: Flight?
     /// Since the base, without those of a push under way or in doubt.
-    var paths: Set<String> = []
+    var paths: Set<Path> = []
     /// Of the changes that are not in a push under way or in doubt.
     var oldest: Duration?
     var notBefore: Duration
@@ -148,7 +149,7 @@ public struct Pusher: Sendable {
     /// What to send now, if anything. It counts as sent.
     ///
     /// - Parameter digest: of what is wanted at this moment, which is what is to be sent.
-    public mutating func start(now: Duration, digest: () -> SHA256) -> Transmission? {
+    public mutating func start(now: Duration, digest: () -> SHA256) -> Transmission<Path>? {
         guard let epoch, let due, due <= now else { return nil }
         defer { settle(now) }
         lastID += 1
@@ -162,7 +163,7 @@ public struct Pusher: Sendable {
             lastDigest = digest
         }
         let place = StateBase(epoch: epoch, generation: generation, digest: digest)
-        let content: Transmission.Content
+        let content: Transmission<Path>.Content
         switch knowledge {
         case .acknowledged(let base) where paths.count <= Pusher.pathLimit:
             content = .delta(place, base: base, paths: paths)
@@ -184,7 +185,7 @@ public struct Pusher: Sendable {
     ///
     /// - Returns: the number of the change; it has arrived once `acknowledgedChange` is as high.
     @discardableResult
-    public mutating func changed(_ paths: some Sequence<String>, now: Duration) -> Int {
+    public mutating func changed(_ paths: some Sequence<Path>, now: Duration) -> Int {
         change += 1
         oldest = oldest ?? now
         note(paths)
@@ -194,7 +195,7 @@ public struct Pusher: Sendable {
     }
 
     /// Only what a delta could be made of is kept.
-    private mutating func note(_ new: some Sequence<String>) {
+    private mutating func note(_ new: some Sequence<Path>) {
         if flight?.push == nil {
             switch knowledge {
             case .unknown, .outdated, .held: return
@@ -250,7 +251,7 @@ public struct Pusher: Sendable {
 
     /// After anything that happened.
     mutating func settle(_ now: Duration) {
-        let current: HostHealth
+        let current: HostSyncState
         if let trouble {
             current = trouble.health
         } else if flight?.push != nil {

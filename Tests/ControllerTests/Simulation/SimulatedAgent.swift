@@ -20,7 +20,7 @@ func digest(of content: Content) -> SHA256 {
 /// What travels to an agent.
 struct Request {
     var controller: String
-    var transmission: Transmission
+    var transmission: Transmission<String>
     /// Of a complete state.
     var resources: Content = [:]
     /// Of a delta; nil removes.

@@ -24,7 +24,7 @@ struct SimulatedController {
     var epoch: Int?
     var wanted: [Content] = []
     var agents: [Int] = []
-    var pushers: [Int: Pusher] = [:]
+    var pushers: [Int: Pusher<String>] = [:]
     var schedule = PushSchedule<Int>(slots: 4)
     var waves: [Wave] = []
     /// Requests under way, by host.
@@ -118,7 +118,7 @@ extension World {
     }
 
     /// Does something to a pusher, and lets the schedule know what it wants now.
-    func control(_ number: Int, _ host: Int, _ body: (inout Pusher) -> Void) {
+    func control(_ number: Int, _ host: Int, _ body: (inout Pusher<String>) -> Void) {
         guard var pusher = controllers[number].pushers[host] else { return }
         body(&pusher)
         controllers[number].pushers[host] = pusher
@@ -130,7 +130,7 @@ extension World {
     func pump(_ number: Int) throws {
         guard controllers[number].isUp, !controllers[number].isPaused else { return }
         while let host = controllers[number].schedule.next(now: now) {
-            var transmission: Transmission?
+            var transmission: Transmission<String>?
             control(number, host) { [controllers, now] in
                 transmission = $0.start(now: now) { digest(of: controllers[number].wanted[host]) }
             }
@@ -143,7 +143,7 @@ extension World {
             at: max(wake, now + .milliseconds(1)))
     }
 
-    private func send(_ transmission: Transmission, _ number: Int, _ host: Int) throws {
+    private func send(_ transmission: Transmission<String>, _ number: Int, _ host: Int) throws {
         let (life, id) = (controllers[number].life, transmission.id)
         guard controllers[number].underWay.updateValue(id, forKey: host) == nil else {
             throw Violation("two requests to host \(host) are under way")
@@ -208,7 +208,7 @@ extension World {
     }
 
     private func conclude(
-        _ number: Int, _ host: Int, _ id: Int, _ body: (inout Pusher, inout Seeded) -> PushOutcome
+        _ number: Int, _ host: Int, _ id: Int, _ body: (inout Pusher<String>, inout Seeded) -> PushOutcome
     ) throws {
         var outcome = PushOutcome.ignored
         control(number, host) { outcome = body(&$0, &random) }

@@ -203,7 +203,7 @@ final class World {
         }
     }
 
-    func describe(_ transmission: Transmission) -> String {
+    func describe(_ transmission: Transmission<String>) -> String {
         let id = transmission.id
         switch transmission.content {
         case .probe: return "GET #\(id)"
