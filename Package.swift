@@ -78,8 +78,7 @@ let package = Package(
         + room(
             "Controller",
             [
-                "API", "HTTP", "JSON", "Store", "Wire",
-                .product(name: "Logging", package: "swift-log"),
+                "API", "HTTP", "JSON", "Store", "Wire", .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
     swiftLanguageModes: [.v6]
