@@ -39,8 +39,11 @@ public struct SHA256: Hashable, Sendable, LosslessStringConvertible {
         self.init(bytes)
     }
 
+    /// The 32 bytes, first one first.
+    public var bytes: [UInt8] { withUnsafeBytes(of: (word0, word1, word2, word3)) { Array($0) } }
+
     /// Appends the text, in ASCII.
-    func appendDigits(to text: inout [UInt8]) {
+    public func appendDigits(to text: inout [UInt8]) {
         withUnsafeBytes(of: (word0, word1, word2, word3)) { bytes in
             for byte in bytes {
                 text.append(SHA256.digit(byte >> 4))

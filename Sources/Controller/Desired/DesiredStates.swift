@@ -1,47 +1,123 @@
-// What each host is to have, kept up with the fleet. Pure.
+// What each host is to have, kept up with the fleet. Pure. A change costs the networks it is in: their
+// entries once, and for each of their hosts the digest of one bridge.
 
 internal import API
 internal import JSON
 internal import Wire
 
-/// What a push says of itself beside its content.
-struct PushHead: Equatable, Sendable {
-    var controller: String
-    var epoch: Int
-    var generation: Int
-}
-
 struct DesiredStates: Sendable {
+    private var networks: [Name: DesiredNetwork] = [:]
+    /// Networks of each host that has any, by name.
+    private var hosts: [Name: [Name]] = [:]
+
     init() {}
 
     /// Of everything in a fleet.
-    init(_ fleet: Fleet) {}
+    init(_ fleet: Fleet) {
+        for (name, network) in fleet.networks {
+            networks[name] = DesiredNetwork(name, network, fleet)
+        }
+        for host in fleet.hosts.keys {
+            let networks = fleet.networks(of: host)
+            if !networks.isEmpty { hosts[host] = networks }
+        }
+    }
 
-    /// Follows changes that have been made to the fleet.
+    /// Follows changes that the fleet has had.
     ///
     /// - Returns: one for each host that is to have something else now and is still in the fleet, by name.
-    mutating func update(_ changes: [FleetChange], _ fleet: Fleet) -> [HostEffect] { [] }
+    mutating func update(_ changes: [FleetChange], _ fleet: Fleet) -> [HostEffect] {
+        var edits: [Name: NetworkEdit] = [:]
+        for change in changes {
+            switch (change.id, change.from, change.to) {
+            case (.attachment(let network, let name), let from, let to):
+                let move = NetworkEdit.Move(name: name, from: from?.attachment, to: to?.attachment)
+                edits[network, default: NetworkEdit()].moves.append(move)
+            case (.network(let name), .network(let before)?, _):
+                edits[name, default: NetworkEdit()].before = before
+            case (.network(let name), _, _): edits[name] = edits[name] ?? NetworkEdit()
+            case (.host(let name), .host(let before)?, .host(let after)?)
+            where before.vtepIPs != after.vtepIPs:
+                for network in fleet.networks(of: name) {
+                    edits[network, default: NetworkEdit()].readdressed.insert(name)
+                }
+            default: break
+            }
+        }
+        var touched = TouchedPaths()
+        for (name, edit) in edits { follow(edit, of: name, fleet, &touched) }
+        return touched.effects.filter { fleet.hosts[$0.host] != nil }
+    }
 
-    /// Of the host's whole state; that of nothing for a host without attachments.
-    func digest(of host: Name) -> SHA256 { SHA256(of: []) }
+    private mutating func follow(
+        _ edit: NetworkEdit, of name: Name, _ fleet: Fleet, _ touched: inout TouchedPaths
+    ) {
+        let network =
+            fleet.networks[name] ?? FleetNetwork(spec: edit.before ?? Network(), vni: VNI(truncating: 0))
+        // In place: taken out and put back, so that nothing of it is copied.
+        var desired =
+            networks.removeValue(forKey: name)
+            ?? DesiredNetwork(name: name, bridge: Fragment(network.bridge()))
+        let (joined, left) = desired.follow(edit, network, fleet, &touched)
+        if fleet.networks[name] != nil { networks[name] = desired }
+        for host in left {
+            hosts[host]?.removeAll { $0 == name }
+            if hosts[host]?.isEmpty == true { hosts[host] = nil }
+        }
+        for host in joined {
+            hosts[host, default: []].append(name)
+            hosts[host]?.sort()
+        }
+    }
+
+    /// Of the host's whole state, as `StateDigest` defines it; that of nothing for a host without attachments.
+    func digest(of host: Name) -> SHA256 {
+        let networks = networks(of: host)
+        var lines = DigestLines(count: networks.count)
+        for network in networks {
+            if let place = network.places[host] { lines.append(place.digest, .bridge(network.name)) }
+        }
+        return lines.digest
+    }
 
     /// Resources of a host.
-    func count(of host: Name) -> Int { 0 }
+    func count(of host: Name) -> Int { networks(of: host).reduce(0) { $0 + $1.count(on: host) } }
 
-    /// The body of `PUT /v1/state`.
-    func completeBody(of host: Name, _ head: PushHead, allowMassDelete: Bool = false) -> [UInt8] { [] }
+    /// What is at a path of a host; nil when nothing is.
+    func fragment(at path: StatePath, on host: Name) -> Fragment? {
+        networks[path.bridge]?.fragment(at: path, on: host)
+    }
 
-    /// The body of `PATCH /v1/state`: what is there now at paths that differ from the base. Nothing there and
-    /// nothing in the base is left out. Removals come first, innermost first; then what is written, outermost first.
-    func deltaBody(
-        of host: Name, _ head: PushHead, on base: StateBase, _ paths: DirtyPaths
-    ) -> [UInt8] { [] }
+    /// Everything on a host, in order.
+    func forEach(on host: Name, _ body: (StatePath, Fragment) -> Void) {
+        for network in networks(of: host) { network.forEach(on: host, body) }
+    }
 
-    /// Operations a delta of these paths may have at most: above the limit only a complete state will do.
-    static let deltaLimit = Batch.operationLimit
+    private func networks(of host: Name) -> [DesiredNetwork] {
+        hosts[host]?.compactMap { networks[$0] } ?? []
+    }
 
-    /// A page of a host's resources, by network and within it bridge, MAC entries, ports, tunnels.
+    /// A page of a host's resources, in order.
     ///
     /// - Parameter after: the path the page before ended with; nil for the first.
-    func resources(of host: Name, after path: StatePath?, limit: Int) -> [StateResource] { [] }
+    func resources(of host: Name, after last: StatePath? = nil, limit: Int) -> [StateResource] {
+        var page: [StateResource] = []
+        for network in networks(of: host) where page.count < limit {
+            if let last, network.name < last.bridge { continue }
+            network.forEach(on: host) { path, fragment in
+                if let last, path <= last { return }
+                guard page.count < limit, let body = try? JSONValue.parse(fragment.body).objectValue else {
+                    return
+                }
+                page.append(StateResource(path: "\(path)", body: body))
+            }
+        }
+        return page
+    }
+}
+
+extension FleetSpec {
+    fileprivate var attachment: Attachment? {
+        if case .attachment(let spec) = self { spec } else { nil }
+    }
 }

@@ -7,7 +7,7 @@ internal import Store
 internal import Wire
 
 /// Where a resource is.
-enum FleetID: Hashable, Sendable {
+enum FleetID: Hashable, Comparable, Sendable {
     case host(Name)
     case network(Name)
     /// Of a network, by name.
@@ -31,6 +31,19 @@ enum FleetID: Hashable, Sendable {
 
     /// "/v1/networks/blue/attachments/web1"
     var path: String { kind.path(keys) }
+
+    /// Hosts, then networks, each before its attachments; by name.
+    static func < (left: FleetID, right: FleetID) -> Bool {
+        switch (left, right) {
+        case (.host(let left), .host(let right)), (.network(let left), .network(let right)): left < right
+        case (.host, _): true
+        case (_, .host): false
+        case (.network(let left), .attachment(let right, _)): left <= right
+        case (.attachment(let left, _), .network(let right)): left < right
+        case (.attachment(let leftNetwork, let left), .attachment(let rightNetwork, let right)):
+            leftNetwork == rightNetwork ? left < right : leftNetwork < rightNetwork
+        }
+    }
 
     /// "attachment web1 of network blue"
     var title: String {
@@ -95,7 +108,7 @@ struct FleetWrite: Sendable {
 
 /// What a request's writes did, or would do.
 struct FleetOutcome: Sendable {
-    /// By path, with what went along; empty when everything was as it should be already.
+    /// In order, with what went along; empty when everything was as it should be already.
     var changes: [FleetChange]
     /// For each write, whether its resource is new.
     var areNew: [Bool]

@@ -19,6 +19,27 @@ struct StatePathTests {
         #expect("\(StatePath.mac(blue, mac))" == "/v1/bridges/blue/macs/02:00:00:00:00:ab")
     }
 
+    @Test(
+        "are read back from their text",
+        arguments: [
+            "/v1/bridges/blue", "/v1/bridges/blue/ports/web1", "/v1/bridges/blue/tunnels/host-b",
+            "/v1/bridges/blue/macs/02:00:00:00:00:ab",
+        ])
+    func readBack(_ text: String) {
+        #expect(StatePath(text).map { "\($0)" } == text)
+    }
+
+    @Test(
+        "are of four kinds and no other",
+        arguments: [
+            "", "/", "/v1/bridges", "/v1/bridges/", "/v1/bridges/lo", "/v2/bridges/blue", "/v1/bridges/blue/",
+            "/v1/bridges/blue/ports", "/v1/bridges/blue/ports/", "/v1/bridges/blue/macs/web1",
+            "/v1/bridges/blue/ports/web1/", "/v1/bridges/blue/other/web1",
+        ])
+    func refused(_ text: String) {
+        #expect(StatePath(text) == nil)
+    }
+
     @Test("remember whether the base had them, whatever was written later")
     func base() throws {
         let blue = try #require(Name("blue"))

@@ -1,0 +1,103 @@
+// One network as its hosts are to have it. What hosts share is here once: a MAC entry is the same on all of
+// them but the one where the attachment is.
+
+internal import API
+internal import Wire
+
+/// An attachment as the network's hosts know it.
+struct DesiredStation: Sendable {
+    var mac: MACAddress
+    var host: Name
+    /// Its entry where it is, and everywhere else.
+    var local: Fragment
+    var remote: Fragment
+}
+
+/// A port or tunnel.
+struct DesiredMember: Sendable {
+    var name: Name
+    var fragment: Fragment
+}
+
+/// A network on one host.
+struct DesiredPlace: Sendable {
+    /// By name.
+    var ports: [DesiredMember] = []
+    /// To every other host of the network, by name.
+    var tunnels: [DesiredMember] = []
+    /// Of the bridge and everything below it.
+    var digest = SHA256(of: [])
+}
+
+struct DesiredNetwork: Sendable {
+    let name: Name
+    var bridge: Fragment
+    /// By address.
+    var stations: [DesiredStation] = []
+    var places: [Name: DesiredPlace] = [:]
+
+    /// What is at a path of this network on a host.
+    func fragment(at path: StatePath, on host: Name) -> Fragment? {
+        guard let place = places[host] else { return nil }
+        switch path {
+        case .bridge: return bridge
+        case .mac(_, let mac):
+            let index = stations.firstIndex(of: mac, by: \.mac)
+            return index.map { stations[$0].host == host ? stations[$0].local : stations[$0].remote }
+        case .port(_, let port):
+            return place.ports.firstIndex(of: port, by: \.name).map { place.ports[$0].fragment }
+        case .tunnel(_, let peer):
+            return place.tunnels.firstIndex(of: peer, by: \.name).map { place.tunnels[$0].fragment }
+        }
+    }
+
+    func count(on host: Name) -> Int {
+        places[host].map { 1 + stations.count + $0.ports.count + $0.tunnels.count } ?? 0
+    }
+
+    /// Everything on a host, in order.
+    func forEach(on host: Name, _ body: (StatePath, Fragment) -> Void) {
+        guard let place = places[host] else { return }
+        body(.bridge(name), bridge)
+        for station in stations {
+            body(.mac(name, station.mac), station.host == host ? station.local : station.remote)
+        }
+        for port in place.ports { body(.port(name, port.name), port.fragment) }
+        for tunnel in place.tunnels { body(.tunnel(name, tunnel.name), tunnel.fragment) }
+    }
+
+    /// Computes a place's digest as `StateDigest` does a bridge's.
+    mutating func refreshDigest(on host: Name) {
+        var lines = DigestLines(count: count(on: host))
+        forEach(on: host) { path, fragment in lines.append(fragment.digest, path) }
+        places[host]?.digest = lines.digest
+    }
+}
+
+/// What a digest is made of: "<digest>  <path>" for each, in byte order of the paths.
+struct DigestLines {
+    private var text: [UInt8] = []
+
+    init(count: Int) { text.reserveCapacity(count * 128) }
+
+    mutating func append(_ digest: SHA256, _ path: StatePath) {
+        digest.appendDigits(to: &text)
+        text += "  ".utf8
+        path.append(to: &text)
+        text.append(UInt8(ascii: "\n"))
+    }
+
+    var digest: SHA256 { SHA256(of: text) }
+}
+
+extension Array {
+    /// The place of a key in an array that is ordered by it.
+    func firstIndex<Key: Comparable>(of key: Key, by path: KeyPath<Element, Key>) -> Int? {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle][keyPath: path] < key { low = middle + 1 } else { high = middle }
+        }
+        return low < count && self[low][keyPath: path] == key ? low : nil
+    }
+}
