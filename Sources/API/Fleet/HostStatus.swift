@@ -16,8 +16,6 @@ public enum HostSyncState: String, CaseIterable, Sendable, FieldValue {
     case refusing
     /// The agent holds a push of a higher epoch: another instance leads, and this one stops pushing to it.
     case superseded
-    /// The agent's answers are not those to what it was asked.
-    case lying
     /// Not asked yet since this instance began to lead.
     case unknown
 
@@ -29,16 +27,7 @@ public enum HostSyncState: String, CaseIterable, Sendable, FieldValue {
         case .unreachable: "the agent cannot be reached or does not answer in time"
         case .refusing: "the agent answers and refuses what is pushed"
         case .superseded: "the agent holds a push of a higher epoch: another instance leads"
-        case .lying: "the agent's answers are not those to what it was asked"
         case .unknown: "not asked yet since this instance began to lead"
-        }
-    }
-
-    /// Something is wrong, and will be until somebody or something mends it.
-    public var isTrouble: Bool {
-        switch self {
-        case .unreachable, .refusing, .superseded, .lying: true
-        case .inSync, .pushing, .behind, .unknown: false
         }
     }
 
