@@ -114,9 +114,9 @@ struct PushCommand: ClientCommand {
         abstract: "Push the complete state to a host now, and wait for what becomes of it.",
         discussion: "Exits with 1 when the agent cannot be reached or refuses it.")
 
-    /// Between two looks, and the longest it waits: an agent has 10 s unless the controller is told otherwise.
+    /// Between two looks, and the longest it waits: a complete state may take two minutes on a slow link.
     private static let pause = Duration.milliseconds(100)
-    private static let patience = Duration.seconds(30)
+    private static let patience = Duration.seconds(130)
 
     @OptionGroup var key: HostCommand.Key
     @Flag(help: "Let the agent remove more than half of what it holds, if that is what it comes to.")

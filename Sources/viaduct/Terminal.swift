@@ -38,7 +38,7 @@ struct Terminal: Sendable {
     static func colour(of word: String) -> Int? {
         switch word {
         case "ok", "up", "ready", "in_sync", "applied", "converged": 32
-        case "degraded", "failed", "gap", "unreachable", "refusing", "superseded": 31
+        case "degraded", "failed", "gap", "unreachable", "refusing", "superseded", "lying": 31
         case "down", "starting", "behind", "pushing", "pending", "unknown": 33
         default: nil
         }

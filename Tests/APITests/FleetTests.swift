@@ -121,7 +121,7 @@ import Wire
     func counts() {
         var counts = HostCounts()
         for (index, state) in HostSyncState.allCases.enumerated() { counts[state] = index + 1 }
-        counts.total = 28
+        counts.total = 36
         #expect(
             HostCounts.schema.fields.map(\.name) == ["total"] + HostSyncState.allCases.map(\.rawValue))
         for (index, state) in HostSyncState.allCases.enumerated() {
@@ -147,7 +147,7 @@ import Wire
                 == #"{"name":"host-a","spec":{"agent_url":"http://192.0.2.7:8640","vtep_ips":["192.0.2.7"],"#
                 + #""labels":{}},"status":{"state":"refusing","reachable":true,"wanted":{"epoch":2,"#
                 + #""generation":9,"digest":"\#(SHA256(of: []))","resources":4},"lag_seconds":2.5,"#
-                + #""attempts":3,"last_error":{"code":"mass_delete","detail":"would remove 40","at":"t"},"#
+                + #""attempts":3,"last_error":{"code":"mass_delete","detail":"would remove 40","errors":[],"at":"t"},"#
                 + #""networks":0,"attachments":0}}"#)
         #expect(try FleetHost.Document.schema.decode(.object(document.json)) == document)
     }

@@ -14,9 +14,12 @@ struct BinaryTests {
     func prints() async throws {
         let version = try await run(["--version"])
         #expect(version.status == 0 && version.output == "\(Agent.version)\n" && version.error == "")
-        let openapi = try await run(["openapi"])
-        #expect(openapi.status == 0 && openapi.error == "")
-        #expect(try JSONValue.parse(Array(openapi.output.utf8))["openapi"] == "3.1.0")
+        for (arguments, title) in [([], "Viaduct agent"), (["--controller"], "Viaduct controller")] {
+            let openapi = try await run(["openapi"] + arguments)
+            #expect(openapi.status == 0 && openapi.error == "")
+            let document = try JSONValue.parse(Array(openapi.output.utf8))
+            #expect(document["openapi"] == "3.1.0" && document["info"]?["title"] == .string(title))
+        }
         let help = try await run(["agent", "--help"])
         for field in AgentSettings.schema.fields.map(\.name) {
             #expect(help.output.contains("--" + field.replacing("_", with: "-")), "\(field)")

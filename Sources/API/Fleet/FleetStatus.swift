@@ -18,6 +18,7 @@ public struct HostCounts: Record {
     public var unreachable = 0
     public var refusing = 0
     public var superseded = 0
+    public var lying = 0
     public var unknown = 0
 
     public init() {}
@@ -35,6 +36,7 @@ public struct HostCounts: Record {
         case .unreachable: \.unreachable
         case .refusing: \.refusing
         case .superseded: \.superseded
+        case .lying: \.lying
         case .unknown: \.unknown
         }
     }
@@ -47,6 +49,7 @@ public struct HostCounts: Record {
         Field("unreachable", \.unreachable, as: .count, doc: "Not to be reached.", example: 1)
         Field("refusing", \.refusing, as: .count, doc: "Refusing what is pushed.", example: 0)
         Field("superseded", \.superseded, as: .count, doc: "Led by another instance.", example: 0)
+        Field("lying", \.lying, as: .count, doc: "Answering something else.", example: 0)
         Field("unknown", \.unknown, as: .count, doc: "Not asked yet.", example: 0)
     }
 }

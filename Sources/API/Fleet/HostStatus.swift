@@ -16,6 +16,8 @@ public enum HostSyncState: String, CaseIterable, Sendable, FieldValue {
     case refusing
     /// The agent holds a push of a higher epoch: another instance leads, and this one stops pushing to it.
     case superseded
+    /// The agent's answers are not those to what it was asked.
+    case lying
     /// Not asked yet since this instance began to lead.
     case unknown
 
@@ -27,6 +29,7 @@ public enum HostSyncState: String, CaseIterable, Sendable, FieldValue {
         case .unreachable: "the agent cannot be reached or does not answer in time"
         case .refusing: "the agent answers and refuses what is pushed"
         case .superseded: "the agent holds a push of a higher epoch: another instance leads"
+        case .lying: "the agent's answers are not those to what it was asked"
         case .unknown: "not asked yet since this instance began to lead"
         }
     }
@@ -70,14 +73,17 @@ public struct WantedState: Record {
 public struct PushFailure: Record {
     public var code = ""
     public var detail = ""
+    /// Of the agent's refusal; the first few.
+    public var errors: [FieldError] = []
     /// RFC 3339, UTC, milliseconds.
     public var at = ""
 
     public init() {}
 
-    public init(code: String, detail: String, at: String) {
+    public init(code: String, detail: String, errors: [FieldError] = [], at: String) {
         self.code = code
         self.detail = detail
+        self.errors = errors
         self.at = at
     }
 
@@ -85,12 +91,14 @@ public struct PushFailure: Record {
         Field(
             "code", \.code, as: .prose,
             doc:
-                "The code of the agent's problem, or what failed on the way to it: unreachable, timeout, interrupted, "
-                + "too_large.",
+                "The code of the agent's problem; where it gave none, the state: unreachable, superseded, lying.",
             example: "mass_delete")
         Field(
             "detail", \.detail, as: .prose, doc: "In words, with the agent's own where it answered.",
             example: "would remove 40 of 52 pushed resources")
+        Field(
+            "errors", \.errors, as: .answerList(of: .record),
+            doc: "The first of the agent's errors, pointing into the push; may be empty.")
         Field(
             "at", \.at, as: .prose, doc: "When, as RFC 3339 in UTC.", example: "2026-11-22T14:00:00.000Z")
     }

@@ -33,6 +33,7 @@ public enum EventType: String, CaseIterable, Sendable, FieldValue {
     case hostUnreachable = "host.unreachable"
     case hostRefusing = "host.refusing"
     case hostSuperseded = "host.superseded"
+    case hostLying = "host.lying"
     case networkCreated = "network.created"
     case networkChanged = "network.changed"
     case networkDeleted = "network.deleted"
