@@ -6,7 +6,7 @@ VENV := .venv
 # Test tools from PyPI come first on the path, whatever the machine has.
 WITH_TOOLS := env PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help demo test build lint format openapi man install clean packages tools unit topology bench
+.PHONY: help demo test build fleet lint format openapi man install clean packages tools unit topology bench
 
 help:
 	@echo "make demo       two hosts bridged over VXLAN by curl, and a Viaduct host with a kernel vxlan one"
@@ -20,6 +20,10 @@ packages:
 # The Swift runtime is linked in: the binary needs no toolchain where it runs.
 build: packages
 	swift build -c release --product viaduct --static-swift-stdlib
+
+# Simulated agents, to test and measure a controller with.
+fleet: packages
+	swift build -c release --product viaduct-fleet --static-swift-stdlib
 
 demo: build
 	bash deploy/demo.sh $(BINARY)
@@ -59,7 +63,7 @@ hotpath: build
 
 # Everything with the kernel's offloads in use; what concerns the packet path once more without any.
 PACKET_PATH := agent_agent bursts connectivity ecn kernel_peer mtu offload ovs_peer superframes
-topology: build tools
+topology: build fleet tools
 	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) $(WITH_TOOLS) python3 -m pytest -q
 	cd Tests/Topology && VIADUCT=$(CURDIR)/$(BINARY) VIADUCT_OFFLOAD=off $(WITH_TOOLS) \
 		python3 -m pytest -q $(PACKET_PATH:%=test_%.py)

@@ -57,6 +57,10 @@ let package = Package(
         .executableTarget(
             name: "viaduct-micro", dependencies: ["Datapath", "LinuxIO", "Wire"], path: "Tests/Bench/Micro",
             swiftSettings: strict),
+        // Nor this: agents without hosts, for `make bench-controller`.
+        .executableTarget(
+            name: "viaduct-fleet", dependencies: ["API", "HTTP", "JSON"], path: "Tests/Bench/Fleet",
+            swiftSettings: strict),
         .testTarget(
             name: "viaductTests", dependencies: ["viaduct", "API", "Agent", "HTTP", "JSON"],
             swiftSettings: strict),

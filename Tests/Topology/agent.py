@@ -33,7 +33,7 @@ class Answer:
         return f"{self.status} {self.raw[:600].decode(errors='replace')}"
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     """An HTTP connection whose socket is made in another namespace."""
 
     def __init__(self, space, listen):
@@ -138,7 +138,7 @@ class Agent:
         head = {} if payload is None else {"Content-Type": "application/json"}
         for last in (False, True):
             try:
-                self._connection = self._connection or _Connection(self.host, self.listen)
+                self._connection = self._connection or Connection(self.host, self.listen)
                 self._connection.request(method, path, payload, {**head, **(headers or {})})
                 response = self._connection.getresponse()
                 return Answer(response.status, response.headers, response.read())
