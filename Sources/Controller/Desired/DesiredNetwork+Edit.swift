@@ -21,7 +21,7 @@ struct NetworkEdit {
 /// What has been touched on each host.
 struct TouchedPaths {
     private struct Host {
-        var paths = DirtyPaths()
+        var paths: Set<StatePath> = []
         var getsPort = false
         var losesPort = false
         var isWritten = false
@@ -30,7 +30,7 @@ struct TouchedPaths {
     private var hosts: [Name: Host] = [:]
 
     mutating func note(_ path: StatePath, on host: Name, wasThere: Bool, isThere: Bool) {
-        hosts[host, default: Host()].paths.note(path, wasThere: wasThere)
+        hosts[host, default: Host()].paths.insert(path)
         if isThere { hosts[host]?.isWritten = true }
         guard case .port = path, wasThere != isThere else { return }
         if isThere { hosts[host]?.getsPort = true } else { hosts[host]?.losesPort = true }

@@ -34,16 +34,16 @@ extension DesiredStates {
         return body
     }
 
-    /// The body of `PATCH /v1/state`: what is there now at paths that differ from the base. Nothing there and
-    /// nothing in the base is left out. Removals come first, innermost first, since what is removed takes along what
+    /// The body of `PATCH /v1/state`: what is there now at paths that may differ from the base; removing what
+    /// is not there does nothing. Removals come first, innermost first, since what is removed takes along what
     /// leads to it; then what is written, outermost first.
-    func deltaBody(of host: Name, _ head: PushHead, on base: StateBase, _ paths: DirtyPaths) -> [UInt8] {
+    func deltaBody(of host: Name, _ head: PushHead, on base: StateBase, _ paths: Set<StatePath>) -> [UInt8] {
         var removed: [StatePath] = []
         var written: [(path: StatePath, fragment: Fragment)] = []
-        for (path, isInBase) in paths.isInBase {
+        for path in paths {
             if let fragment = fragment(at: path, on: host) {
                 written.append((path, fragment))
-            } else if isInBase {
+            } else {
                 removed.append(path)
             }
         }

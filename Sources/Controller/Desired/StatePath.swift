@@ -93,27 +93,6 @@ enum StatePath: Hashable, Comparable, Sendable, LosslessStringConvertible {
     }
 }
 
-/// Paths whose resource may differ from a base's. For each it is known whether the base has it: an agent
-/// refuses to delete what it does not have.
-struct DirtyPaths: Equatable, Sendable {
-    private(set) var isInBase: [StatePath: Bool] = [:]
-
-    var count: Int { isInBase.count }
-    var isEmpty: Bool { isInBase.isEmpty }
-
-    /// Takes note that a path was written; of several notes the first one knows what the base had.
-    ///
-    /// - Parameter wasThere: before this write.
-    mutating func note(_ path: StatePath, wasThere: Bool) {
-        if isInBase[path] == nil { isInBase[path] = wasThere }
-    }
-
-    /// Adds what was written after all of these.
-    mutating func append(_ later: DirtyPaths) {
-        isInBase.merge(later.isInBase) { first, _ in first }
-    }
-}
-
 /// What a change of the fleet does to one host.
 struct HostEffect: Equatable, Sendable {
     /// The order in which hosts learn of a change, so that what is new works before what was ends.
@@ -129,6 +108,7 @@ struct HostEffect: Equatable, Sendable {
     }
 
     var host: Name
-    var paths: DirtyPaths
+    /// What is there may differ from before.
+    var paths: Set<StatePath>
     var phase: Phase
 }

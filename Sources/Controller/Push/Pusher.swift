@@ -121,6 +121,16 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
 
     public var isInFlight: Bool { flight != nil }
 
+    /// Whether the agent answered when it was last asked.
+    public var isReachable: Bool { standing != nil && trouble?.health != .unreachable }
+
+    /// Whether the agent has acknowledged what is wanted at a path.
+    public func hasAcknowledged(_ path: Path) -> Bool {
+        guard case .acknowledged = knowledge else { return false }
+        return !paths.contains(path) && flight?.push?.paths.contains(path) != true
+            && (flight?.isComplete != true || flight?.push == nil)
+    }
+
     /// Whether others may wait for it: it was heard of, and nothing is wrong.
     public var isHealthy: Bool { trouble == nil && health != .unknown }
 

@@ -39,18 +39,4 @@ struct StatePathTests {
     func refused(_ text: String) {
         #expect(StatePath(text) == nil)
     }
-
-    @Test("remember whether the base had them, whatever was written later")
-    func base() throws {
-        let blue = try #require(Name("blue"))
-        let red = try #require(Name("red"))
-        var paths = DirtyPaths()
-        paths.note(.bridge(blue), wasThere: false)
-        paths.note(.bridge(blue), wasThere: true)
-        var later = DirtyPaths()
-        later.note(.bridge(blue), wasThere: true)
-        later.note(.bridge(red), wasThere: true)
-        paths.append(later)
-        #expect(paths.isInBase == [.bridge(blue): false, .bridge(red): true])
-    }
 }
