@@ -93,6 +93,7 @@ extension Pusher {
         paths = []
         knowledge = .outdated
         guard let held = standing.held else { return hasDrifted ? .drifted : .known }
+        catchUp(with: held)
         if let problem = fence(held) { return outranked(problem, now, &random) }
         if standing.isInSync { knowledge = .held(StateBase(held)) }
         return hasDrifted ? .drifted : .known

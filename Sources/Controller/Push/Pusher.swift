@@ -2,15 +2,7 @@
 // and no content: its owner tells it what happened, asks what to send, and composes it from what is wanted at that
 // moment. So the latest state wins, and at most one is waiting, by construction.
 //
-//                    ┌────────── any failure: ask what came of it ───────────┐
-//                    ▼                                                       │
-//   lead ──▶ unknown ─── GET ──▶ held ─── digest is wanted: empty PATCH ──▶ push ──▶ acknowledged ──▶ GET now and then
-//                    ├───────────▶  └──── else PUT ────────────────────────▶ │            │  │
-//                    └─ nothing usable: outdated ─────── PUT ──────────────▶ │  ◀── PATCH ┘  └─ drifted: outdated
-//                                          ▲──────── base_mismatch ──────────┘
-//
-// A push whose outcome is not known is `doubtful`: the next GET says whether the agent holds it, or its base, or
-// something else.
+// ARCHITECTURE.md has the picture ("A pusher's life"). What comes of a transmission is in Pusher+Answers.
 
 public import API
 
@@ -95,6 +87,8 @@ public struct Pusher: Sendable {
     /// Whether something was acknowledged in this epoch: what a complete state removes then was removed by us.
     var isAdopted = false
     private var lastID = 0
+    /// What `generation` is about: it begins anew with another epoch and grows with another digest.
+    private var lastEpoch: Int?
     private var lastDigest: SHA256?
 
     /// - Parameter controller: the name that all instances of this controller have in common.
@@ -218,8 +212,8 @@ public struct Pusher: Sendable {
 
     /// This controller leads, from now on under an epoch. What the agent holds is to be found out first.
     public mutating func lead(epoch: Int, now: Duration) {
-        if epoch != self.epoch { (generation, lastDigest) = (0, nil) }
-        self.epoch = epoch
+        if epoch != lastEpoch { (generation, lastDigest) = (0, nil) }
+        (self.epoch, lastEpoch) = (epoch, epoch)
         forget(now)
     }
 
@@ -236,6 +230,15 @@ public struct Pusher: Sendable {
     public mutating func allowMassDelete(now: Duration) {
         isMassDeleteAllowed = true
         if trouble?.code == .massDelete { notBefore = min(notBefore, now) }
+    }
+
+    /// Goes on counting behind what the agent has from this controller in this epoch: it was another host's before,
+    /// or something that was given up has arrived after all.
+    mutating func catchUp(with held: StateHead) {
+        guard held.controller == controller, held.epoch == epoch, held.generation >= generation else {
+            return
+        }
+        (generation, lastDigest) = (held.generation, held.digest)
     }
 
     private mutating func forget(_ now: Duration) {
