@@ -41,7 +41,7 @@ public struct Controller: Service {
         let endpoints = try [HTTPEndpoint](settings.listen, socket: settings.socket)
         let events = EventLog()
         let url = settings.advertiseURL.map { "\($0)" } ?? "http://\(settings.listen)"
-        let store = try FleetStores.open(settings, as: LeaderInfo(name: events.boot, url: url))
+        let store = try open(LeaderInfo(name: events.boot, url: url))
         let heartbeat = Heartbeat()
         let core = ControllerCore(
             settings: settings, store: store, executor: ControlExecutor(label: "viaduct.controller"),
@@ -59,6 +59,16 @@ public struct Controller: Service {
         await core.stopLeading()
         await store.close()
         log.info("stopped")
+    }
+
+    private func open(_ member: LeaderInfo) throws -> any FleetStore {
+        switch settings.store {
+        case .sqlite(let path): try SQLiteFleetStore(path: path, as: member)
+        case .etcd(let members):
+            EtcdFleetStore(
+                endpoints: try members.map { try HTTPClientAddress($0) }, controller: settings.name, as: member,
+                leaseSeconds: settings.leaseTTLSeconds)
+        }
     }
 
     /// Leads whenever it may, until a graceful shutdown or a cancellation.

@@ -55,7 +55,7 @@ extension ControllerCore {
     private func hostStatus(_ name: Name) -> HostStatus {
         var status = HostStatus()
         status.networks = fleet.networks(of: name).count
-        status.attachments = fleet.attachmentCount(of: name)
+        status.attachments = fleet.index.hosts[name]?.interfaces.count ?? 0
         guard let pusher = pushers[name] else { return status }
         let now = clock.now
         status.state = pusher.health
@@ -68,7 +68,7 @@ extension ControllerCore {
         status.attempts = pusher.failureCount
         status.since = text(pusher.healthSince, now)
         if let trouble = pusher.trouble {
-            status.lastError = failure(trouble, now)
+            status.lastError = failure(trouble, pusher.failedAt ?? now, now)
             status.nextAttemptAt = pusher.due.map { text(max($0, now), now) }
         }
         return status
@@ -86,10 +86,10 @@ extension ControllerCore {
         pusher.laggingSince.map { max(0, (now - $0).seconds) } ?? 0
     }
 
-    private func failure(_ trouble: HostTrouble, _ now: Duration) -> PushFailure {
+    private func failure(_ trouble: HostTrouble, _ time: Duration, _ now: Duration) -> PushFailure {
         PushFailure(
             code: trouble.code?.rawValue ?? trouble.health.rawValue, detail: trouble.text,
-            at: text(trouble.at, now))
+            errors: trouble.errors, at: text(time, now))
     }
 
     /// A time of the monotonic clock as RFC 3339.
@@ -105,9 +105,13 @@ extension ControllerCore {
         guard fleet.hosts[host] != nil else { throw FleetID.host(host).missing }
         var answer = HostDesired()
         answer.wanted = wanted(host)
-        let list = try page.collect(desired.paths(of: host), key: \.description) { path throws(Problem) in
-            desired.resource(of: host, at: path)
+        var items: [StateResource] = []
+        desired.forEach(on: host) { path, fragment in
+            let body = (try? JSONValue.parse(fragment.body))?.objectValue ?? [:]
+            items.append(StateResource(path: "\(path)", body: body))
         }
+        items.sort { $0.path < $1.path }
+        let list = try page.collect(items, key: \.path) { item throws(Problem) in item }
         answer.items = list.items
         answer.nextPageToken = list.nextPageToken
         return answer
@@ -145,7 +149,7 @@ extension ControllerCore {
             host.name = name
             host.state = pusher.health
             host.lagSeconds = lag(of: pusher, now)
-            host.lastError = pusher.trouble.map { failure($0, now) }
+            host.lastError = pusher.trouble.map { failure($0, pusher.failedAt ?? now, now) }
             return host
         }
         return status
@@ -156,7 +160,8 @@ extension ControllerCore {
         _ = try await leading()
         let now = clock.now
         guard pushers[host] != nil else { throw FleetID.host(host).missing }
-        pushers[host]?.pushCompletely(allowMassDelete: allowMassDelete, now: now)
+        if allowMassDelete { pushers[host]?.allowMassDelete(now: now) }
+        pushers[host]?.pushCompletely(now: now)
         look(at: host, now)
         pump()
     }

@@ -127,7 +127,8 @@ actor ControllerCore {
     // MARK: Hosts
 
     func newPusher(_ now: Duration) -> Pusher<StatePath> {
-        var pusher = Pusher<StatePath>(controller: settings.name, now: now)
+        var pusher = Pusher<StatePath>(
+            controller: settings.name, now: now, probeInterval: .seconds(settings.probeIntervalSeconds))
         if let term { pusher.lead(epoch: term.epoch, now: now) }
         return pusher
     }

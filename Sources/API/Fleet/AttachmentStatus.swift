@@ -16,8 +16,6 @@ public struct AttachmentStatus: Record {
     /// Where other hosts of the network send its frames.
     public var vtepIPs: [IPAddress] = []
     public var state = AttachmentState.pending
-    /// RFC 3339; when `state` last changed.
-    public var since: String?
 
     public init() {}
 
@@ -38,8 +36,5 @@ public struct AttachmentStatus: Record {
             "state", \.state,
             doc: "applied: its host has acknowledged it as it is written. pending: not yet.",
             example: "applied")
-        Field(
-            "since", \.since, as: .prose, doc: "When state last changed, as RFC 3339 in UTC.",
-            example: "2026-11-22T14:00:00.000Z")
     }
 }

@@ -14,7 +14,6 @@ public struct ControllerSettings: Record {
     /// Of the files that hosts' `credentials` name.
     public var credentialsDirectory = "/etc/viaduct/credentials"
     public var pushConcurrency = 64
-    public var pushTimeoutSeconds = 10
     public var probeIntervalSeconds = 30
     /// Of the lead among instances that share a store.
     public var leaseTTLSeconds = 5
@@ -47,9 +46,6 @@ public struct ControllerSettings: Record {
         Field(
             "push_concurrency", \.pushConcurrency, range: 1...1024, doc: "Pushes under way at once.",
             example: 64)
-        Field(
-            "push_timeout_seconds", \.pushTimeoutSeconds, range: 1...300,
-            doc: "Seconds an agent has to acknowledge a push.", example: 10)
         Field(
             "probe_interval_seconds", \.probeIntervalSeconds, range: 1...3600,
             doc: "Seconds after which an agent that nothing was pushed to is asked what it holds.",

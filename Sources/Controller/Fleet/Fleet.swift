@@ -72,6 +72,9 @@ struct Fleet: Equatable, Sendable {
         return networks[name]?.attachments.keys.map { .attachment(name, $0) } ?? []
     }
 
+    /// Attachments of all networks.
+    var attachmentCount: Int { index.networks.values.reduce(0) { $0 + $1.attachmentCount } }
+
     /// Hosts that have attachments of a network, by name.
     func hosts(of network: Name) -> [Name] { index.networks[network]?.hosts.keys.sorted() ?? [] }
 

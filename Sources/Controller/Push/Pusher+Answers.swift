@@ -66,7 +66,7 @@ extension Pusher {
 
     private mutating func recover(_ now: Duration, _ random: inout some RandomNumberGenerator) {
         (trouble, failureCount, eagerAt, notBefore) = (nil, 0, nil, now)
-        nextProbe = now + Pusher.jittered(PushTiming.probeInterval, &random)
+        nextProbe = now + Pusher.jittered(probeInterval, &random)
     }
 
     private mutating func probed(
@@ -93,6 +93,7 @@ extension Pusher {
         paths = []
         knowledge = .outdated
         guard let held = standing.held else { return hasDrifted ? .drifted : .known }
+        catchUp(with: held)
         if let problem = fence(held) { return outranked(problem, now, &random) }
         if standing.isInSync { knowledge = .held(StateBase(held)) }
         return hasDrifted ? .drifted : .known
@@ -184,7 +185,7 @@ extension Pusher {
     private mutating func fail(
         _ trouble: HostTrouble, _ now: Duration, _ random: inout some RandomNumberGenerator
     ) -> PushOutcome {
-        self.trouble = trouble
+        (self.trouble, failedAt) = (trouble, now)
         notBefore = now + backoff(&random)
         (nextProbe, eagerAt) = (now, nil)
         return trouble.health == .lying ? .lied : .failed
@@ -193,6 +194,7 @@ extension Pusher {
     private mutating func retrySlowly(
         _ now: Duration, _ random: inout some RandomNumberGenerator, onChange: Bool
     ) {
+        failedAt = now
         let soon = now + backoff(&random)
         eagerAt = onChange ? soon : nil
         notBefore = now + Pusher.jittered(PushTiming.slowRetry, &random)

@@ -2,15 +2,7 @@
 // and no content: its owner tells it what happened, asks what to send, and composes it from what is wanted at that
 // moment. So the latest state wins, and at most one is waiting, by construction.
 //
-//                    ┌────────── any failure: ask what came of it ───────────┐
-//                    ▼                                                       │
-//   lead ──▶ unknown ─── GET ──▶ held ─── digest is wanted: empty PATCH ──▶ push ──▶ acknowledged ──▶ GET now and then
-//                    ├───────────▶  └──── else PUT ────────────────────────▶ │            │  │
-//                    └─ nothing usable: outdated ─────── PUT ──────────────▶ │  ◀── PATCH ┘  └─ drifted: outdated
-//                                          ▲──────── base_mismatch ──────────┘
-//
-// A push whose outcome is not known is `doubtful`: the next GET says whether the agent holds it, or its base, or
-// something else.
+// ARCHITECTURE.md has the picture ("A pusher's life"). What comes of a transmission is in Pusher+Answers.
 
 public import API
 
@@ -75,6 +67,8 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
     public private(set) var healthSince: Duration
     /// Attempts that failed since the last that did not.
     public internal(set) var failureCount = 0
+    /// When the last of them failed.
+    public internal(set) var failedAt: Duration?
     /// Times that the agent was found to hold something else than it had acknowledged.
     public internal(set) var driftCount = 0
     /// Answers that were not those to what was sent.
@@ -95,12 +89,19 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
     var isMassDeleteAllowed = false
     /// Whether something was acknowledged in this epoch: what a complete state removes then was removed by us.
     var isAdopted = false
+    private var isCompleteAsked = false
+    let probeInterval: Duration
     private var lastID = 0
+    /// What `generation` is about: it begins anew with another epoch and grows with another digest.
+    private var lastEpoch: Int?
     private var lastDigest: SHA256?
 
     /// - Parameter controller: the name that all instances of this controller have in common.
-    public init(controller: String, now: Duration) {
+    public init(
+        controller: String, now: Duration, probeInterval: Duration = PushTiming.probeInterval
+    ) {
         self.controller = controller
+        self.probeInterval = probeInterval
         (healthSince, notBefore, nextProbe) = (now, now, now)
     }
 
@@ -175,13 +176,14 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
         let place = StateBase(epoch: epoch, generation: generation, digest: digest)
         let content: Transmission<Path>.Content
         switch knowledge {
-        case .acknowledged(let base) where paths.count <= Pusher.pathLimit:
+        case .acknowledged(let base) where paths.count <= Pusher.pathLimit && !isCompleteAsked:
             content = .delta(place, base: base, paths: paths)
-        case .held(let base) where base.digest == digest: content = .delta(place, base: base, paths: [])
+        case .held(let base) where base.digest == digest && !isCompleteAsked:
+            content = .delta(place, base: base, paths: [])
         default: content = .complete(place, allowMassDelete: isAdopted || isMassDeleteAllowed)
         }
         var isComplete = false
-        if case .complete = content { isComplete = true }
+        if case .complete = content { (isComplete, isCompleteAsked) = (true, false) }
         let push = Push(place: place, paths: paths, change: change, oldest: oldest ?? now)
         flight = Flight(id: lastID, push: push, isComplete: isComplete)
         (paths, oldest, gate) = ([], nil, nil)
@@ -229,8 +231,8 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
 
     /// This controller leads, from now on under an epoch. What the agent holds is to be found out first.
     public mutating func lead(epoch: Int, now: Duration) {
-        if epoch != self.epoch { (generation, lastDigest) = (0, nil) }
-        self.epoch = epoch
+        if epoch != lastEpoch { (generation, lastDigest) = (0, nil) }
+        (self.epoch, lastEpoch) = (epoch, epoch)
         forget(now)
     }
 
@@ -243,10 +245,28 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
     /// Another agent is the host's now: its URL was changed.
     public mutating func moved(now: Duration) { forget(now) }
 
+    /// The next push goes as soon as it can, and is the complete state.
+    public mutating func pushCompletely(now: Duration) {
+        (isCompleteAsked, gate) = (true, nil)
+        change += 1
+        oldest = oldest ?? now
+        notBefore = min(notBefore, now)
+        settle(now)
+    }
+
     /// Allows the next complete state to remove most of what the agent has.
     public mutating func allowMassDelete(now: Duration) {
         isMassDeleteAllowed = true
         if trouble?.code == .massDelete { notBefore = min(notBefore, now) }
+    }
+
+    /// Goes on counting behind what the agent has from this controller in this epoch: it was another host's before,
+    /// or something that was given up has arrived after all.
+    mutating func catchUp(with held: StateHead) {
+        guard held.controller == controller, held.epoch == epoch, held.generation >= generation else {
+            return
+        }
+        (generation, lastDigest) = (held.generation, held.digest)
     }
 
     private mutating func forget(_ now: Duration) {

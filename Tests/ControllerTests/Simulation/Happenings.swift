@@ -23,6 +23,11 @@ struct Agenda<Item> {
         order.set(lastNumber, Rank(time: time, number: lastNumber))
     }
 
+    mutating func next(upTo time: Duration) -> Item? {
+        guard let first = order.first, first.rank.time <= time else { return nil }
+        return next()?.item
+    }
+
     mutating func next() -> (time: Duration, item: Item)? {
         guard let first = order.first, let item = items.removeValue(forKey: first.member) else { return nil }
         order.remove(first.member)

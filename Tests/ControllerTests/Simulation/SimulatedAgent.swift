@@ -53,6 +53,8 @@ struct SimulatedAgent {
     var bootCount = 1
     /// Whether it has ever lied, or was written to by others: its answers may be wrong.
     var isCrooked = false
+    /// Whose it was taken for.
+    var hosts: Set<Int> = []
     /// Places it has ever held.
     var history: [StateBase] = []
     /// The last answer it gave as it is.

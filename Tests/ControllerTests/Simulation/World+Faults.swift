@@ -55,14 +55,19 @@ extension World {
         return [bridge, path]
     }
 
+    /// Another agent is a host's now; if that is another host's already, they change places.
     private func moveHost(_ number: Int, _ isStale: Bool) throws {
         let host = Int.random(in: 0..<World.hostCount, using: &random)
-        let agent = controllers[number].agents[host] ^ 1
-        if !isStale { store.agents[host] = agent }
-        promisedAgents[host] = agent
-        controllers[number].agents[host] = agent
-        trace("c\(number) h\(host) is a\(agent) now")
-        try moved(number, host)
+        var places = controllers[number].agents
+        let (old, new) = (places[host], Int.random(in: agents.indices, using: &random))
+        let other = places.firstIndex(of: new)
+        if let other { places[other] = old }
+        places[host] = new
+        trace("c\(number) h\(host) is a\(new) now, it was a\(old)")
+        if !isStale { store.agents = places }
+        promisedAgents = places
+        controllers[number].agents = places
+        for moved in Set([host, other ?? host]).sorted() { try self.moved(number, moved) }
     }
 
     // MARK: Faults

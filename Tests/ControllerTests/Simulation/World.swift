@@ -152,7 +152,7 @@ final class World {
             isFaulty && request.transmission.place != nil ? Int.random(in: 0..<100, using: &random) : 99
         if isHanging, random.chance(50) { return }
         if crash == 0 { return crashAgent(address) }
-        let (answer, held) = try apply(request, address)
+        let (answer, held) = try apply(request, address, of: host)
         trace("a\(address) \(describe(request.transmission)): \(describe(answer)), holds \(held)")
         if crash == 1 { return crashAgent(address) }
         if isHanging { return }
@@ -165,8 +165,9 @@ final class World {
     }
 
     /// The agent does as it is told, and the rules of what it may hold are looked at.
-    private func apply(_ request: Request, _ address: Int) throws -> (AgentAnswer, String) {
+    private func apply(_ request: Request, _ address: Int, of host: Int) throws -> (AgentAnswer, String) {
         let before = agents[address]
+        agents[address].hosts.insert(host)
         let (answer, isStored) = agents[address].handle(request, plants)
         if plants.contains(.answersBeforeItStores), isStored {
             let (stored, boot) = (agents[address].stored, before.bootCount)
@@ -177,13 +178,16 @@ final class World {
                 agents[address].history += stored.head.map { [StateBase($0)] } ?? []
             }
         } else if isStored {
-            try checkStored(before, agents[address], host: address / 2)
+            try checkStored(before, agents[address], host: host)
         }
         if case .problem(let problem) = answer {
             if problem.code == .digestMismatch {
                 throw Violation("a push came to another digest than it said")
             }
-            if problem.code == .stateConflict { throw Violation("two states have the same number") }
+            // Two hosts count each for itself.
+            if problem.code == .stateConflict, agents[address].hosts.count == 1 {
+                throw Violation("two states have the same number")
+            }
         }
         let held = agents[address].stored.head.map { "\($0.epoch).\($0.generation)" } ?? "nothing"
         return (answer, held)
