@@ -46,7 +46,7 @@ let package = Package(
         .executableTarget(
             name: "viaduct",
             dependencies: [
-                "Agent", "API", "HTTP", "JSON",
+                "Agent", "API", "Controller", "HTTP", "JSON",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -89,7 +89,7 @@ let package = Package(
         + room(
             "Controller",
             [
-                "API", "HTTP", "JSON", "REST", "Store", "Wire",
+                "API", "HTTP", "JSON", "Proc", "REST", "Store", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),

@@ -5,6 +5,7 @@ public import API
 internal import HTTP
 internal import JSON
 internal import LinuxIO
+internal import Proc
 public import Logging
 internal import REST
 public import ServiceLifecycle

@@ -3,8 +3,8 @@
 
 public import API
 internal import HTTP
-internal import JSON
 public import Logging
+internal import Proc
 internal import REST
 public import ServiceLifecycle
 internal import Store
@@ -21,13 +21,13 @@ public struct Controller: Service {
         handlerSeconds: Double(EventLog.waitSeconds) + 5)
 
     private let settings: ControllerSettings
-    private let version: Version
+    private let version: String
     private let log: Logger
     private let onReady: @Sendable ([String]) -> Void
 
     /// `onReady` is called once with the addresses that are listened on.
     public init(
-        settings: ControllerSettings, version: Version, log: Logger,
+        settings: ControllerSettings, version: String, log: Logger,
         onReady: @escaping @Sendable ([String]) -> Void = { _ in }
     ) {
         self.settings = settings
@@ -47,7 +47,11 @@ public struct Controller: Service {
             settings: settings, store: store, executor: ControlExecutor(label: "viaduct.controller"),
             events: events, heartbeat: heartbeat, log: log)
         let health = ControllerHealth(heartbeat: heartbeat)
-        let api = ControllerAPI(core: core, health: health, version: version, log: log)
+        var description = Version(
+            version: version, swift: Version.compiler, kernel: Kernel.release, features: [])
+        description.role = .controller
+        description.bootID = events.boot
+        let api = ControllerAPI(core: core, health: health, version: description, log: log)
         let server = try api.listen(on: endpoints, limits: Controller.limits)
         log.info("listening", metadata: ["addresses": "\(server.boundAddresses.joined(separator: " "))"])
         onReady(server.boundAddresses)
@@ -64,10 +68,7 @@ public struct Controller: Service {
     private func open(_ member: LeaderInfo) throws -> any FleetStore {
         switch settings.store {
         case .sqlite(let path): try SQLiteFleetStore(path: path, as: member)
-        case .etcd(let members):
-            EtcdFleetStore(
-                endpoints: try members.map { try HTTPClientAddress($0) }, controller: settings.name, as: member,
-                leaseSeconds: settings.leaseTTLSeconds)
+        case .etcd: throw StartError("store: no etcd yet")
         }
     }
 

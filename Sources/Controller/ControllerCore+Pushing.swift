@@ -84,13 +84,13 @@ extension ControllerCore {
     }
 
     private func send(_ transmission: Transmission<StatePath>, to host: Name) {
-        let link = links[host]
+        guard let link = links[host] else { return }
         let body = body(of: transmission.content, for: host)
         pushRecord.sent(body)
         let start = clock.now
         Task {
             let answer = await link.send(transmission.content.method, body, timeout: transmission.timeout)
-            await self.arrived(answer, host, transmission, start)
+            self.arrived(answer, host, transmission, start)
         }
     }
 

@@ -69,7 +69,7 @@ extension ControllerCore {
         do throws(StoreError) {
             try await store.commit(outcome.storeChanges, under: term.leadership)
         } catch {
-            throw Problem(error)
+            throw problem(error)
         }
         storeDurations.observe(ContinuousClock.now - start)
         // Another term may have begun meanwhile: it has read what was committed.
@@ -80,6 +80,14 @@ extension ControllerCore {
         follow(outcome.changes)
         report(outcome.changes)
         return answer
+    }
+
+    private func problem(_ error: StoreError) -> Problem {
+        switch error.kind {
+        case .notLeader: Problem(.notLeader, "the lead was lost meanwhile: \(error.detail)")
+        case .full: Problem(.storageFull, error.detail)
+        default: Problem(.storageFailed, error.detail)
+        }
     }
 
     /// Everything that was written, in one tag: another one after every change.

@@ -34,6 +34,14 @@ public enum HostSyncState: String, CaseIterable, Sendable, FieldValue {
         }
     }
 
+    /// Something is wrong, and will be until somebody or something mends it.
+    public var isTrouble: Bool {
+        switch self {
+        case .unreachable, .refusing, .superseded, .lying: true
+        case .inSync, .pushing, .behind, .unknown: false
+        }
+    }
+
     static var doc: String {
         allCases.map { "\($0.rawValue): \($0.doc)" }.joined(separator: "; ") + "."
     }

@@ -29,7 +29,6 @@ public enum EventType: String, CaseIterable, Sendable, FieldValue {
     case hostChanged = "host.changed"
     case hostDeleted = "host.deleted"
     case hostInSync = "host.in_sync"
-    case hostBehind = "host.behind"
     case hostUnreachable = "host.unreachable"
     case hostRefusing = "host.refusing"
     case hostSuperseded = "host.superseded"

@@ -40,7 +40,7 @@ extension ControllerCore {
         _ = try await leading()
         let list: List<FleetHost.Document> = try page.collect(fleet.hosts.keys.sorted(), key: \.description) {
             name throws(Problem) in
-            if let label, let host = fleet.hosts[name], !label.selects(host.labels) { return nil }
+            if let label, let host = fleet.hosts[name], !label.matches(host.labels) { return nil }
             if let state, pushers[name]?.health != state { return nil }
             return try document(host: name)
         }
