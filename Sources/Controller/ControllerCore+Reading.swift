@@ -55,7 +55,7 @@ extension ControllerCore {
     private func hostStatus(_ name: Name) -> HostStatus {
         var status = HostStatus()
         status.networks = fleet.networks(of: name).count
-        status.attachments = fleet.index.hosts[name]?.interfaces.count ?? 0
+        status.attachments = fleet.attachmentCount(of: name)
         guard let pusher = pushers[name] else { return status }
         let now = clock.now
         status.state = pusher.health

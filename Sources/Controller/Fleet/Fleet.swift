@@ -75,6 +75,11 @@ struct Fleet: Equatable, Sendable {
     /// Attachments of all networks.
     var attachmentCount: Int { index.networks.values.reduce(0) { $0 + $1.attachmentCount } }
 
+    /// Attachments on a host: each has an interface there, and so has each of its networks.
+    func attachmentCount(of host: Name) -> Int {
+        index.hosts[host].map { $0.interfaces.count - $0.networks.count } ?? 0
+    }
+
     /// Hosts that have attachments of a network, by name.
     func hosts(of network: Name) -> [Name] { index.networks[network]?.hosts.keys.sorted() ?? [] }
 
