@@ -61,8 +61,10 @@ let package = Package(
         .executableTarget(
             name: "viaduct-fleet", dependencies: ["API", "HTTP", "JSON"], path: "Tests/Bench/Fleet",
             swiftSettings: strict),
+        // No part of the product either: makes a test's abort say where.
+        .target(name: "CAbort", path: "Tests/CAbort"),
         .testTarget(
-            name: "viaductTests", dependencies: ["viaduct", "API", "Agent", "HTTP", "JSON"],
+            name: "viaductTests", dependencies: ["viaduct", "API", "Agent", "CAbort", "HTTP", "JSON"],
             swiftSettings: strict),
     ]
         + room("Wire", ["CChecksum"], exclude: ["vectors.py"])
