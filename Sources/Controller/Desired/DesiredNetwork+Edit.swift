@@ -73,7 +73,7 @@ extension DesiredNetwork {
         edit.moves = network.attachments.map { NetworkEdit.Move(name: $0.key, to: $0.value) }
         let hosts = Set(fleet.hosts(of: name))
         rewrite(edit, network, fleet, Membership(before: [], after: hosts))
-        for host in hosts { refreshDigest(on: host) }
+        refreshDigests(on: hosts)
     }
 
     /// Follows an edit that the fleet has had.
@@ -111,7 +111,7 @@ extension DesiredNetwork {
                 touched.note(path, on: host, wasThere: false, isThere: true)
             }
         }
-        for host in members.hosts { refreshDigest(on: host) }
+        refreshDigests(on: members.hosts)
         return (members.joined, members.left)
     }
 
