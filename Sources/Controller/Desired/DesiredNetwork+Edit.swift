@@ -16,6 +16,11 @@ struct NetworkEdit {
     var before: Network?
     /// Hosts whose addresses are others.
     var readdressed: Set<Name> = []
+
+    /// Whether a field of the network is another now.
+    func changes<Value: Equatable>(_ field: KeyPath<Network, Value>, to spec: Network) -> Bool {
+        before.map { $0[keyPath: field] != spec[keyPath: field] } ?? false
+    }
 }
 
 /// What has been touched on each host.
@@ -68,7 +73,7 @@ extension DesiredNetwork {
         edit.moves = network.attachments.map { NetworkEdit.Move(name: $0.key, to: $0.value) }
         let hosts = Set(fleet.hosts(of: name))
         rewrite(edit, network, fleet, Membership(before: [], after: hosts))
-        for host in hosts { refreshDigest(on: host) }
+        refreshDigests(on: hosts)
     }
 
     /// Follows an edit that the fleet has had.
@@ -78,7 +83,7 @@ extension DesiredNetwork {
         _ edit: NetworkEdit, _ network: FleetNetwork, _ fleet: Fleet, _ touched: inout TouchedPaths
     ) -> (joined: Set<Name>, left: Set<Name>) {
         let members = Membership(before: Set(places.keys), after: Set(fleet.hosts(of: name)))
-        let candidates = candidates(edit, members)
+        let candidates = candidates(edit, network.spec, members)
         var before: [Name: [StatePath: Fragment]] = [:]
         for (host, paths) in candidates {
             for path in paths { before[host, default: [:]][path] = fragment(at: path, on: host) }
@@ -106,7 +111,7 @@ extension DesiredNetwork {
                 touched.note(path, on: host, wasThere: false, isThere: true)
             }
         }
-        for host in members.hosts { refreshDigest(on: host) }
+        refreshDigests(on: members.hosts)
         return (members.joined, members.left)
     }
 
@@ -115,18 +120,19 @@ extension DesiredNetwork {
     }
 
     /// The paths an edit may touch, on hosts that stay.
-    private func candidates(_ edit: NetworkEdit, _ members: Membership) -> [Name: Set<StatePath>] {
+    private func candidates(
+        _ edit: NetworkEdit, _ spec: Network, _ members: Membership
+    ) -> [Name: Set<StatePath>] {
         var shared: Set<StatePath> = [.bridge(name)]
         for move in edit.moves { shared.formUnion(macs(of: move)) }
         let peers = members.joined.union(members.left).union(edit.readdressed)
         let all = members.hosts.union(members.left)
-        let areAllTunnels = edit.before != nil
         var result: [Name: Set<StatePath>] = [:]
         for host in members.hosts.subtracting(members.joined) {
-            let isChanged = areAllTunnels || edit.readdressed.contains(host)
+            let isChanged = edit.changes(\.dstPort, to: spec) || edit.readdressed.contains(host)
             let tunnels = (isChanged ? all : peers).lazy.filter { $0 != host }
             result[host] = shared.union(tunnels.map { .tunnel(name, $0) })
-            guard edit.before != nil, let place = places[host] else { continue }
+            guard edit.changes(\.subnets, to: spec), let place = places[host] else { continue }
             result[host]?.formUnion(place.ports.map { .port(name, $0.name) })
         }
         for move in edit.moves {
@@ -147,7 +153,7 @@ extension DesiredNetwork {
         for host in members.joined { places[host] = DesiredPlace() }
         rewriteStations(edit)
         rewritePorts(edit, network)
-        let isRewritten = edit.before.map { $0.dstPort != network.spec.dstPort } ?? false
+        let isRewritten = edit.changes(\.dstPort, to: network.spec)
         let others = members.joined.union(edit.readdressed)
         let gone = members.left.union(others)
         for host in members.hosts {
@@ -186,7 +192,7 @@ extension DesiredNetwork {
 
     private mutating func rewritePorts(_ edit: NetworkEdit, _ network: FleetNetwork) {
         var moves = edit.moves
-        if let before = edit.before, before.subnets != network.spec.subnets {
+        if edit.changes(\.subnets, to: network.spec) {
             // Addresses of ports have the lengths of subnets.
             let known = Set(moves.map(\.name))
             moves += network.attachments.filter { !known.contains($0.key) }

@@ -66,11 +66,24 @@ struct DesiredNetwork: Sendable {
         for tunnel in place.tunnels { body(.tunnel(name, tunnel.name), tunnel.fragment) }
     }
 
-    /// Computes a place's digest as `StateDigest` does a bridge's.
-    mutating func refreshDigest(on host: Name) {
-        var lines = DigestLines(count: count(on: host))
-        forEach(on: host) { path, fragment in lines.append(fragment.digest, path) }
-        places[host]?.digest = lines.digest
+    /// Computes the digests of places as `StateDigest` does those of bridges. Most of a place's lines are those
+    /// of entries, and of these all but its own are the same everywhere: they are written once and copied.
+    mutating func refreshDigests(on hosts: Set<Name>) {
+        var entries = DigestLines(count: stations.count)
+        var own: [Name: [(offset: Int, digest: SHA256)]] = [:]
+        for station in stations {
+            own[station.host, default: []].append((entries.byteCount, station.local.digest))
+            entries.append(station.remote.digest, .mac(name, station.mac))
+        }
+        for host in hosts {
+            guard let place = places[host] else { continue }
+            var lines = DigestLines(count: count(on: host))
+            lines.append(bridge.digest, .bridge(name))
+            lines.append(entries, except: own[host] ?? [])
+            for port in place.ports { lines.append(port.fragment.digest, .port(name, port.name)) }
+            for tunnel in place.tunnels { lines.append(tunnel.fragment.digest, .tunnel(name, tunnel.name)) }
+            places[host]?.digest = lines.digest
+        }
     }
 }
 
@@ -80,11 +93,24 @@ struct DigestLines {
 
     init(count: Int) { text.reserveCapacity(count * 128) }
 
+    var byteCount: Int { text.count }
+
     mutating func append(_ digest: SHA256, _ path: StatePath) {
         digest.appendDigits(to: &text)
         text += "  ".utf8
         path.append(to: &text)
         text.append(UInt8(ascii: "\n"))
+    }
+
+    /// - Parameter others: digests that take the place of those of the lines that begin there.
+    mutating func append(_ lines: DigestLines, except others: [(offset: Int, digest: SHA256)]) {
+        let start = text.count
+        text += lines.text
+        for (offset, digest) in others {
+            var digits: [UInt8] = []
+            digest.appendDigits(to: &digits)
+            text.replaceSubrange(start + offset..<start + offset + digits.count, with: digits)
+        }
     }
 
     var digest: SHA256 { SHA256(of: text) }

@@ -46,22 +46,22 @@ extension Fleet {
         transfer.released += transfer.left.map(Fleet.localPort)
     }
 
-    /// Gives VNIs to networks: the one they say, the one they had, or the lowest that is free.
+    /// Gives VNIs to networks that were written: the one they say, the one they had, or the lowest that is free.
     mutating func number(
-        _ changes: [FleetChange], _ edit: FleetEdit, _ transfer: inout FleetIndex.Transfer,
-        _ refusals: inout [FleetRefusal]
+        _ edit: FleetEdit, _ transfer: inout FleetIndex.Transfer, _ refusals: inout [FleetRefusal]
     ) {
         var given: Set<VNI> = []
         var without: [Name] = []
-        for change in changes {
-            guard case (.network(let name), .network(let spec)?) = (change.id, change.to) else { continue }
-            if let vni = spec.vni ?? edit.originals[change.id]?.vni {
+        for (id, original) in edit.originals {
+            guard case .network(let name) = id, let spec = networks[name]?.spec else { continue }
+            if let vni = spec.vni ?? original.vni {
                 setVNI(vni, of: name)
                 given.insert(vni)
             } else {
                 without.append(name)
             }
         }
+        without.sort()
         for name in without {
             guard let vni = index.freeVNI(in: vniRange, without: given) else {
                 refusals.append(

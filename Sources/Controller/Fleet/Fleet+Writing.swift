@@ -130,7 +130,7 @@ extension Fleet {
         var transfer = FleetIndex.Transfer()
         count(changes, &transfer)
         release(changes, edit, &transfer)
-        number(changes, edit, &transfer, &refusals)
+        number(edit, &transfer, &refusals)
         take(changes, &transfer, &refusals)
         let changed = Set(changes.lazy.map(\.id))
         for change in changes { check(change, changed, transfer, &refusals) }

@@ -19,7 +19,7 @@ struct DesiredStatesPropertyTests {
 
     @Test(
         "kept up by changes, they are what a compilation from scratch gives",
-        arguments: 1...40 as ClosedRange<UInt64>)
+        arguments: 1...25 as ClosedRange<UInt64>)
     func incremental(_ seed: UInt64) throws {
         var writes = RandomWrites(random: Seeded(seed))
         var chance = Seeded(seed &+ 1000)

@@ -90,6 +90,18 @@ struct FleetTests {
         try fleet.checkIndex()
     }
 
+    @Test("a network that is deleted and written again in one batch is the same one")
+    func rewritten() throws {
+        var fleet = try Fleet.ofThreeHosts()
+        try fleet.put(network("blue"), "{}")
+        try fleet.put(attachment("blue/x"), #"{"host":"a"}"#)
+        let outcome = try fleet.apply([FleetWrite(id: network("blue")), FleetWrite(network("blue"), "{}")])
+        #expect(outcome.changes.map(\.id) == [attachment("blue/x")])
+        #expect(outcome.storeChanges == [.delete(kind: "attachment", key: "blue/x")])
+        #expect(fleet.networks[name("blue")]?.vni == VNI(4096))
+        try fleet.checkIndex()
+    }
+
     @Test("an allocated VNI is a document of its own until the network says one")
     func allocatedDocument() throws {
         var fleet = Fleet()
