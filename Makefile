@@ -12,7 +12,7 @@ help:
 	@echo "make demo       two hosts bridged over VXLAN by curl, and a Viaduct host with a kernel vxlan one"
 	@echo "make test       every test: lint, unit, object file, topology"
 	@echo "make build      the release binary, $(BINARY)"
-	@echo "make unit | topology | bench | lint | format | openapi | install | clean"
+	@echo "make unit | topology | sim | bench | lint | format | openapi | install | clean"
 
 packages:
 	@sh deploy/install-packages.sh
@@ -46,6 +46,11 @@ unit: packages tools
 	swift build --build-tests
 	$(WITH_TOOLS) swift test --skip-build --parallel --skip '$(TIMED)'
 	$(WITH_TOOLS) swift test --skip-build --parallel --filter '$(TIMED)'
+
+# The push protocol in virtual time: SEED=n traces one run, STEPS=n cuts it short; SEEDS=n makes n runs.
+.PHONY: sim
+sim: packages
+	SIM_SEED=$(SEED) SIM_STEPS=$(STEPS) SIM_SEEDS=$(SEEDS) swift test --filter SimulationTests.everything
 
 # The packet path in the object file: no reference counting, no allocation, no locks.
 .PHONY: hotpath

@@ -63,15 +63,29 @@ let package = Package(
     ]
         + room("Wire", ["CChecksum"], exclude: ["vectors.py"])
         + room("Datapath", ["Wire"])
-        + room("LinuxIO", ["CLinux", "Wire", "Datapath"])
+        + room("Proc", ["CLinux"])
+        + room("LinuxIO", ["CLinux", "Wire", "Datapath", "Proc"])
         + room("JSON", ["CJansson"])
         + room("API", ["CGnuTLS", "Wire", "JSON"])
         + room("HTTP", ["CCurl", "CMicroHTTPD", "JSON"])
-        + room("Store", [.product(name: "GRDB", package: "GRDB.swift")])
+        + room(
+            "REST",
+            [
+                "API", "HTTP", "JSON", "Proc", "Wire",
+                .product(name: "Logging", package: "swift-log"),
+            ])
+        + room("Store", ["HTTP", "JSON", .product(name: "GRDB", package: "GRDB.swift")])
         + room(
             "Agent",
             [
-                "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Store", "Wire",
+                "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Wire",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ])
+        + room(
+            "Controller",
+            [
+                "API", "HTTP", "JSON", "REST", "Store", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),

@@ -6,6 +6,7 @@ internal import HTTP
 internal import JSON
 internal import LinuxIO
 public import Logging
+internal import REST
 public import ServiceLifecycle
 internal import Store
 internal import Wire
@@ -23,7 +24,7 @@ public struct Agent: Service {
             "POST \(Batch.path)": Batch.bodyByteCount, "PUT \(HostState.path)": Batch.bodyByteCount,
             "PATCH \(HostState.path)": Batch.bodyByteCount,
         ],
-        handlerSeconds: Double(EventRoutes.waitSeconds) + 5)
+        handlerSeconds: Double(EventLog.waitSeconds) + 5)
 
     private let settings: AgentSettings
     private let log: Logger
@@ -40,7 +41,7 @@ public struct Agent: Service {
 
     /// Throws a description for people when the agent cannot start.
     public func run() async throws {
-        let endpoints = try endpoints()
+        let endpoints = try [HTTPEndpoint](settings.listen, socket: settings.socket)
         let store = try Store(path: settings.state)
         let seed = try Agent.seed(in: store)
         let executor = ControlExecutor(label: "viaduct.control")
@@ -62,11 +63,12 @@ public struct Agent: Service {
             strictVXLAN: settings.strictVXLAN, offload: offload)
         let heartbeat = Heartbeat()
         let core = AgentCore(
-            executor: executor, store: store, workers: workers, host: host, heartbeat: heartbeat, log: log)
+            id: Agent.id(seed), executor: executor, store: store, workers: workers, host: host,
+            heartbeat: heartbeat, log: log)
         let health = HealthChecks(workers: workers, heartbeat: heartbeat)
         // Listening comes first: an agent that cannot have its address must not touch the host.
-        let api = AgentAPI(core: core, health: health, version: Agent.describe(offload), log: log)
-        let server = try listen(endpoints, api)
+        let api = AgentAPI(core: core, health: health, version: Agent.describe(core, offload), log: log)
+        let server = try api.listen(on: endpoints, limits: Agent.limits)
         do {
             try await core.restore()
         } catch {
@@ -111,34 +113,9 @@ public struct Agent: Service {
         }
     }
 
-    private func listen(_ endpoints: [HTTPEndpoint], _ api: AgentAPI) throws -> HTTPServer {
-        do throws(HTTPServerError) {
-            return try HTTPServer(
-                endpoints: endpoints, limits: Agent.limits, renderFailure: AgentAPI.render,
-                onLog: { [log] line in log.notice("http", metadata: ["detail": "\(line)"]) },
-                handler: api.handle)
-        } catch {
-            guard error.errorNumber == Problem.addressInUse,
-                case .tcp(_, let port) = endpoints.first(where: { "\($0)" == error.address }),
-                let holder = PortHolder.tcp(port)
-            else { throw error }
-            throw StartError("\(error); \(holder) has it")
-        }
-    }
-
-    private func endpoints() throws -> [HTTPEndpoint] {
-        let listen = settings.listen
-        let tcp = HTTPEndpoint.tcp(host: "\(listen.address)", port: listen.port)
-        guard tcp.isLoopback else {
-            throw StartError(
-                "refusing to listen on \(listen): the API has no authentication yet, so wanted a loopback "
-                    + "address such as 127.0.0.1:8640")
-        }
-        return [tcp] + (settings.socket.map { [.unix(path: $0)] } ?? [])
-    }
-
-    /// A random number that stays with the state, so that made-up MAC addresses differ between hosts.
-    private static func seed(in store: Store) throws -> UInt64 {
+    /// A random number that stays with the state: made-up MAC addresses differ between hosts, and a controller
+    /// knows an agent again.
+    static func seed(in store: Store) throws -> UInt64 {
         let stored = try store.load().first { $0.kind == "agent" && $0.key == "seed" }
         if let stored, let seed = UInt64(stored.body, radix: 16) { return seed }
         let seed = UInt64.random(in: .min ... .max)
@@ -146,25 +123,17 @@ public struct Agent: Service {
         return seed
     }
 
-    private static func describe(_ offload: OffloadFeatures) -> Version {
-        Version(
-            version: version, swift: swiftVersion, kernel: Kernel.release,
+    static func id(_ seed: UInt64) -> String {
+        let digits = String(seed, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    static func describe(_ core: AgentCore, _ offload: OffloadFeatures) -> Version {
+        var description = Version(
+            version: version, swift: Version.compiler, kernel: Kernel.release,
             features: ["underlay_socket", "tap_vnet_header"] + offload.names)
+        description.agentID = core.id
+        description.bootID = core.events.boot
+        return description
     }
-
-    private static var swiftVersion: String {
-        #if compiler(>=6.4)
-            "6.4 or later"
-        #elseif compiler(>=6.3)
-            "6.3"
-        #else
-            "6.2"
-        #endif
-    }
-}
-
-/// Why the agent cannot start.
-public struct StartError: Error, CustomStringConvertible, Sendable {
-    public var description: String
-    init(_ description: String) { self.description = description }
 }

@@ -3,6 +3,7 @@
 internal import API
 internal import Datapath
 internal import LinuxIO
+internal import REST
 internal import Wire
 
 /// Which flows are asked for; nil asks for any.

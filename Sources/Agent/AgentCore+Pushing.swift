@@ -1,15 +1,9 @@
-// A controller's pushes: which of them count, and what of them is to be written. The writing itself is that of
-// every other request.
-//
-//   (epoch, generation) against what is held
-//        older ──▶ stale_state          another controller's, in the same epoch ──▶ state_conflict
-//        the same ──▶ same digest? nothing is done, or what has drifted is repaired
-//                     another one? state_conflict
-//        newer ──▶ complete: written, and what was pushed before and is not in it removed
-//                  delta:    base is what is held? written. Else base_mismatch
+// A controller's pushes: what of them is to be written, once `StateFence` has let them pass. The writing itself is that
+// of every other request.
 
 internal import API
 internal import JSON
+internal import REST
 
 /// A push, decoded.
 struct Push: Sendable {
@@ -56,7 +50,7 @@ extension AgentCore {
 
     /// What there was to do; nothing for a push that is held already.
     private func carryOut(_ push: Push, dryRun: Bool) throws(Problem) -> WriteOutcome {
-        let isHeld = try fence(push.head)
+        let isHeld = try StateFence.isHeld(push.head, desired.pushed.head)
         let isInSync = desired.pushed.isInSync
         if isHeld, isInSync {
             if !dryRun { accepted("unchanged") }
@@ -108,68 +102,22 @@ extension AgentCore {
             "state refused", metadata: ["code": "\(problem.code.rawValue)", "detail": "\(problem.detail)"])
     }
 
-    /// Whether a push is the one that is held; throws when it must not be carried out.
-    private func fence(_ new: StateHead) throws(Problem) -> Bool {
-        guard let held = desired.pushed.head, new.epoch <= held.epoch else { return false }
-        func refuse(_ code: ProblemCode, _ wanted: String) -> Problem {
-            var problem = Problem(
-                code,
-                "wanted \(wanted), found epoch \(new.epoch), generation \(new.generation), digest \(new.digest) of "
-                    + "controller \(new.controller)")
-            problem.held = held
-            return problem
-        }
-        if new.epoch < held.epoch { throw refuse(.staleState, "epoch \(held.epoch) or later") }
-        if new.controller != held.controller {
-            throw refuse(
-                .stateConflict, "an epoch after \(held.epoch), which is controller \(held.controller)'s")
-        }
-        if new.generation < held.generation {
-            throw refuse(.staleState, "generation \(held.generation) of epoch \(held.epoch) or later")
-        }
-        guard new.generation == held.generation else { return false }
-        if new.digest != held.digest {
-            throw refuse(.stateConflict, "digest \(held.digest), which this generation has already")
-        }
-        return true
-    }
-
     private func writes(of push: Push, _ isInSync: Bool) throws(Problem) -> [Write] {
         switch push.content {
         case .complete(let writes, let allowMassDelete):
             let wanted = Set(writes.map(\.id))
             let removed = desired.pushed.ids.filter { !wanted.contains($0) }
-            try checkRemoval(of: removed.count, allowed: allowMassDelete)
+            try StateFence.checkRemoval(
+                of: removed.count, ofAll: desired.pushed.ids.count, isAllowed: allowMassDelete,
+                desired.pushed.head)
             // What is removed goes first, innermost first, and everything wanted is written after it: a name
             // may pass from a tunnel to a port, and keep its entries.
             return removed.sorted { $0.rank > $1.rank }.map { Write(id: $0) }
                 + writes.sorted { $0.id.rank < $1.id.rank }
         case .delta(let writes, let base):
-            let head = desired.pushed.head
-            let held = head.map { StateBase(epoch: $0.epoch, generation: $0.generation, digest: $0.digest) }
-            guard held == base, isInSync else {
-                let found = isInSync ? held.map { "generation \($0.generation) of epoch \($0.epoch)" } : nil
-                var problem = Problem(
-                    .baseMismatch,
-                    "base: wanted what is held, \(found ?? "which is nothing a delta can be on"): "
-                        + "send the complete state"
-                )
-                problem.held = head
-                throw problem
-            }
+            try StateFence.checkBase(base, desired.pushed.head, isInSync: isInSync)
             return writes
         }
-    }
-
-    private func checkRemoval(of count: Int, allowed: Bool) throws(Problem) {
-        let all = desired.pushed.ids.count
-        guard count > HostState.removalFloor, count * 2 > all, !allowed else { return }
-        var problem = Problem(
-            .massDelete,
-            "wanted to remove at most half of \(all) pushed resources without allow_mass_delete, found \(count)"
-        )
-        problem.held = desired.pushed.head
-        throw problem
     }
 
     // MARK: Reading

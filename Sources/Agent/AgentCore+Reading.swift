@@ -5,6 +5,7 @@ internal import API
 internal import Datapath
 internal import JSON
 internal import LinuxIO
+internal import REST
 internal import Wire
 
 extension AgentCore {

@@ -3,56 +3,17 @@
 
 internal import API
 internal import JSON
+internal import REST
 internal import Wire
 
-/// One resource to be written; nil removes it.
-struct Write: Sendable {
-    var id: ResourceID
-    var spec: Spec?
-    /// Where it is in a request of many, for pointers in problems.
-    var item: Item?
-
-    /// One of a list in a body.
-    struct Item: Sendable {
-        var list = "operations"
-        var number: Int
-
-        var pointer: JSONPointer { JSONPointer().appending(list).appending(number) }
-    }
-
-    /// "/operations/3"; nil for a request of its own.
-    var place: JSONPointer? { item?.pointer }
-}
+typealias Write = ResourceWrite<ResourceID>
+typealias WriteOutcome = Outcome<ResourceChange>
 
 /// Who writes.
 enum Writer: Sendable {
     case local
     /// A controller, with what it wants to be held afterwards.
     case controller(StateHead)
-}
-
-/// What a request's writes did, or would do.
-struct WriteOutcome: Sendable {
-    /// By path; empty when everything was as it should be already.
-    var changes: [ResourceChange]
-    /// For each write, whether its resource is new.
-    var areNew: [Bool]
-
-    var plan: PlanDocument {
-        var plan = PlanDocument()
-        for change in changes {
-            var item = PlanItem()
-            item.path = change.id.path
-            item.from = change.from?.json
-            item.to = change.to?.json
-            switch (change.from, change.to) {
-            case (nil, _): plan.add.append(item)
-            case (_, nil): plan.remove.append(item)
-            default: plan.change.append(item)
-            }
-        }
-        return plan
-    }
 }
 
 extension AgentCore {
@@ -97,6 +58,11 @@ extension AgentCore {
         var refused = ItemProblems()
         for write in writes {
             let before = wanted[write.id]
+            // What a delta came to does not depend on it, and its digest is compared.
+            if case .controller = writer, write.spec == nil, before == nil {
+                areNew.append(false)
+                continue
+            }
             do throws(Problem) {
                 try checkManager(of: write, before, wanted, writer)
                 try check(write, before, preconditions, wanted)
@@ -210,19 +176,6 @@ extension AgentCore {
             return EventDraft(type: type, resource: change.id.path, data: spec ?? [:])
         }
         events.append(drafts, at: RFC3339.wallMilliseconds)
-    }
-}
-
-extension Problem {
-    /// The same problem with the operation of a batch it is about; one that points there already stays as it is.
-    func about(_ write: Write) -> Problem {
-        guard let place = write.place, errors.isEmpty else { return self }
-        var problem = self
-        problem.detail = "\(place): \(detail)"
-        problem.errors = [
-            FieldError(at: place, .notAllowed, wanted: "an operation that can be done", found: detail)
-        ]
-        return problem
     }
 }
 

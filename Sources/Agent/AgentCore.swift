@@ -11,12 +11,14 @@ internal import API
 internal import Datapath
 internal import LinuxIO
 internal import Logging
+internal import REST
 internal import Store
-internal import Synchronization
 internal import Wire
 
 /// Desired state, running state, and the way between them.
 actor AgentCore {
+    /// Stays with the state: 16 hexadecimal digits.
+    let id: String
     private let executor: ControlExecutor
     private let store: Store
     let log: Logger
@@ -52,10 +54,12 @@ actor AgentCore {
     static let refreshTicks = 60
 
     init(
-        executor: ControlExecutor, store: Store, workers: WorkerSet, host: Host, heartbeat: Heartbeat,
+        id: String, executor: ControlExecutor, store: Store, workers: WorkerSet, host: Host,
+        heartbeat: Heartbeat,
         log: Logger,
         events: EventLog = EventLog()
     ) {
+        self.id = id
         self.executor = executor
         self.store = store
         self.workers = workers
@@ -253,13 +257,4 @@ actor AgentCore {
         workers.stop()
         try? store.close()
     }
-}
-
-/// When the control plane last went round.
-final class Heartbeat: Sendable {
-    private let last = Atomic<UInt64>(Heartbeat.now)
-
-    static var now: UInt64 { Worker.nowMilliseconds }
-    func beat() { last.store(Heartbeat.now, ordering: .relaxed) }
-    var ageMilliseconds: UInt64 { Heartbeat.now &- last.load(ordering: .relaxed) }
 }

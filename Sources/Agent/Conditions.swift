@@ -4,6 +4,7 @@
 internal import API
 internal import Datapath
 internal import JSON
+internal import REST
 internal import Wire
 
 /// What was true at the last look.

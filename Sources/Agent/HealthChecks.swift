@@ -6,18 +6,12 @@
 // agent itself has decided, to be starting or stopping, shows at once.
 
 internal import API
-internal import HTTP
 internal import LinuxIO
+internal import REST
 internal import Synchronization
 
 /// The checks of one agent.
 final class HealthChecks: Sendable {
-    /// Nil when it passes.
-    struct Result: Sendable {
-        var check: HealthCheck
-        var failure: String?
-    }
-
     /// Each worker breathes and the control plane ticks about once a second; several missed are a hang.
     static let staleMilliseconds: UInt64 = 10_000
     static let lookSeconds = 1.0
@@ -69,14 +63,14 @@ final class HealthChecks: Sendable {
         }
     }
 
-    // MARK: Answers
+    // MARK: Results
 
-    func live() -> [Result] {
+    func live() -> [HealthResult] {
         let found = found
-        return HealthCheck.live.map { Result(check: $0, failure: found[$0]) }
+        return HealthCheck.live.map { HealthResult($0.rawValue, failure: found[$0]) }
     }
 
-    func ready() -> [Result] {
+    func ready() -> [HealthResult] {
         let damped = damped.withLock { $0 }
         return HealthCheck.ready.map { check in
             let failure: String? =
@@ -85,32 +79,7 @@ final class HealthChecks: Sendable {
                 case .state: isServing ? nil : "the stored state is being restored"
                 case .serving: isStopping.load(ordering: .relaxed) ? "the agent is stopping" : nil
                 }
-            return Result(check: check, failure: failure)
+            return HealthResult(check.rawValue, failure: failure)
         }
-    }
-
-    /// "ok", or every check with `?verbose`; `unavailable` when one fails.
-    func answer(_ results: [Result], _ call: Call) throws(Problem) -> HTTPResponse {
-        let lines = try HealthChecks.lines(results)
-        return .text(call.query("verbose") == nil ? "ok\n" : lines)
-    }
-
-    /// The line of the check in the path.
-    func answerOne(of results: [Result], _ call: Call) throws(Problem) -> HTTPResponse {
-        let name = call.parameters["check"] ?? ""
-        let asked = results.filter { $0.check.rawValue == name }
-        guard !asked.isEmpty else {
-            let wanted = results.map(\.check.rawValue).joined(separator: ", ")
-            throw Problem(.notFound, "there is no such check: wanted \(wanted), found \(name)")
-        }
-        return .text(try HealthChecks.lines(asked))
-    }
-
-    private static func lines(_ results: [Result]) throws(Problem) -> String {
-        let failures = results.compactMap { result in
-            result.failure.map { "\(result.check.rawValue): \($0)" }
-        }
-        guard failures.isEmpty else { throw Problem(.unavailable, failures.joined(separator: "; ")) }
-        return results.map { "[+]\($0.check.rawValue) ok\n" }.joined()
     }
 }

@@ -4,6 +4,7 @@
 internal import API
 internal import Datapath
 internal import LinuxIO
+internal import Proc
 internal import Wire
 
 /// What the steps of one change leave to be done when it stands, or when it is taken back.

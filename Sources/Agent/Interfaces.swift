@@ -2,6 +2,7 @@
 
 internal import API
 internal import LinuxIO
+internal import Proc
 internal import Wire
 
 extension Host {

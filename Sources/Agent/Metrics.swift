@@ -3,87 +3,9 @@
 
 internal import API
 internal import Datapath
-internal import HTTP
 internal import LinuxIO
-internal import Synchronization
+internal import REST
 internal import Wire
-
-/// Requests by route, method and status, and how long each route takes.
-final class RequestCounts: Sendable {
-    struct Key: Hashable, Comparable {
-        var route: String
-        var method: String
-        var status: Int
-
-        static func < (left: Key, right: Key) -> Bool {
-            (left.route, left.method, left.status) < (right.route, right.method, right.status)
-        }
-    }
-
-    private struct State {
-        var counts: [Key: UInt64] = [:]
-        var durations: [String: Histogram] = [:]
-    }
-
-    private let state: Mutex<State>
-
-    /// Every route has its histogram from the start.
-    init(routes: some Sequence<String>) {
-        var state = State()
-        for route in routes { state.durations[route] = Histogram() }
-        self.state = Mutex(state)
-    }
-
-    func add(_ route: String, _ method: String, _ status: Int, _ duration: Duration) {
-        let histogram = state.withLock { state in
-            state.counts[Key(route: route, method: method, status: status), default: 0] += 1
-            return state.durations[route]
-        }
-        histogram?.observe(duration)
-    }
-
-    var counts: [(Key, UInt64)] { state.withLock { $0.counts.sorted { $0.key < $1.key } } }
-    var durations: [(String, Histogram.Snapshot)] {
-        let histograms = state.withLock { $0.durations }
-        return histograms.sorted { $0.key < $1.key }.map { ($0.key, $0.value.snapshot) }
-    }
-}
-
-extension AgentAPI {
-    func metrics(_ format: MetricsPage.Format) async -> HTTPResponse {
-        var page = MetricsPage(format)
-        page.family("viaduct_build_info", .gauge, "What runs; the value is always 1.")
-        page.sample([("version", version.version), ("swift", version.swift)], UInt64(1))
-        await core.addMetrics(to: &page)
-        page.family("viaduct_http_requests_total", .counter, "HTTP requests answered.")
-        for (key, count) in requests.counts {
-            page.sample([("route", key.route), ("method", key.method), ("code", "\(key.status)")], count)
-        }
-        page.family(
-            "viaduct_http_request_duration_seconds", .histogram, "From a complete request to its answer.")
-        for (route, durations) in requests.durations { page.histogram([("route", route)], durations) }
-        AgentAPI.addProcess(to: &page)
-        return page.response
-    }
-
-    private static func addProcess(to page: inout MetricsPage) {
-        let usage = ProcessUsage()
-        page.family("process_cpu_seconds_total", .counter, "User and system time of the process.")
-        page.sample([], usage.cpuSeconds)
-        page.family("process_resident_memory_bytes", .gauge, "Memory in RAM.")
-        page.sample([], usage.residentBytes)
-        page.family("process_virtual_memory_bytes", .gauge, "Address space, most of it never touched.")
-        page.sample([], usage.virtualBytes)
-        page.family("process_open_fds", .gauge, "Open descriptors.")
-        page.sample([], usage.openDescriptors)
-        page.family("process_max_fds", .gauge, "Descriptors the process may open.")
-        page.sample([], usage.maximumDescriptors)
-        page.family("process_start_time_seconds", .gauge, "Start of the process, Unix time.")
-        page.sample([], usage.startSeconds)
-        page.family("process_threads", .gauge, "Threads of the process.")
-        page.sample([], usage.threads)
-    }
-}
 
 extension AgentCore {
     /// A row of counters with the labels that name it.
@@ -170,8 +92,7 @@ extension AgentCore {
             "viaduct_host_repairs_total", .counter,
             "Times something written was gone from the host, or could not be had, and was made again.")
         page.sample([], repairs)
-        page.family("viaduct_store_commit_duration_seconds", .histogram, "Making a change durable.")
-        page.histogram([], storeDurations.snapshot)
+        page.addCommits(storeDurations)
         page.family("viaduct_datapath_cpu_seconds_total", .counter, "CPU time of the forwarding threads.")
         page.sample([], workers.cpuSeconds)
     }

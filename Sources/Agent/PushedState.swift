@@ -14,7 +14,7 @@ struct PushedState: Equatable, Sendable {
     private(set) var ids: Set<ResourceID> = []
     private var lines = StateDigest()
     /// Of the resources at `ids`, as of the last `seal`.
-    private(set) var digest = StateDigest().value
+    private(set) var digest = SHA256(of: [])
 
     /// Whether the resources are those that were pushed: they are, unless the state file was changed by others.
     var isInSync: Bool { head.map { $0.digest == digest } ?? ids.isEmpty }
@@ -34,7 +34,7 @@ struct PushedState: Equatable, Sendable {
         lines.note(spec?.jsonWithoutDefaults, at: id.path)
     }
 
-    /// After the last note: one hash of all lines.
+    /// After the last note: hashes the lines of the bridges it was about.
     mutating func seal() { digest = lines.value }
 
     func storeChanges(from old: PushedState) -> [StoreChange] {

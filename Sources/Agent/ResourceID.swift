@@ -4,11 +4,12 @@
 
 internal import API
 internal import JSON
+internal import REST
 internal import Store
 internal import Wire
 
 /// Where a resource is.
-enum ResourceID: Hashable, Sendable {
+enum ResourceID: ResourceAddress {
     case bridge(Name)
     case port(Name, Name)
     case tunnel(Name, Name)
@@ -22,6 +23,9 @@ enum ResourceID: Hashable, Sendable {
         case .mac: StaticMAC.kind
         }
     }
+
+    static let kinds = [Bridge.kind, API.Port.kind, Tunnel.kind, StaticMAC.kind]
+    static let wantedPath = "the path of a bridge, port, tunnel or static MAC entry"
 
     var bridge: Name {
         switch self {
@@ -53,7 +57,7 @@ enum ResourceID: Hashable, Sendable {
 
     /// The resource of `kind` with these keys.
     init(_ kind: Kind, _ keys: [String]) throws(Problem) {
-        guard keys.count == kind.lineage.count, let first = keys.first, let last = keys.last else {
+        guard keys.count == kind.ancestors.count + 1, let first = keys.first, let last = keys.last else {
             throw Problem(.malformedRequest, "wanted the path of a \(kind.singular)")
         }
         let bridge = try Bridge.kind.name(in: first)
@@ -68,8 +72,7 @@ enum ResourceID: Hashable, Sendable {
     /// The resource a stored document is of; nil for a document of no resource.
     init?(_ document: StoredDocument) throws(Problem) {
         let singular = document.kind.trimmingPrefix(PushedState.kindPrefix)
-        let kinds = [Bridge.kind, API.Port.kind, Tunnel.kind, StaticMAC.kind]
-        guard let kind = kinds.first(where: { $0.singular == singular }) else { return nil }
+        guard let kind = ResourceID.kinds.first(where: { $0.singular == singular }) else { return nil }
         let keys = document.key.split(separator: "/", maxSplits: kind.ancestors.count).map(String.init)
         try self.init(kind, keys)
     }
@@ -110,6 +113,16 @@ enum Spec: Equatable, Sendable {
         case .mac(let spec): StaticMAC.schema.encodeWithoutDefaults(spec)
         }
     }
+}
+
+extension ResourceChange: WrittenChange {
+    var path: String { id.path }
+    var before: JSONObject? { from?.json }
+    var after: JSONObject? { to?.json }
+}
+
+extension EntityTag {
+    init(_ spec: Spec) { self.init(spec.json) }
 }
 
 /// A resource before and after a write; nil where it does not exist.
@@ -182,12 +195,13 @@ extension DesiredState {
     func changes(from old: DesiredState, at ids: some Sequence<ResourceID>) -> [ResourceChange] {
         var looked = Set(ids)
         for id in looked where old[id] != nil && self[id] == nil { looked.formUnion(old.dependants(of: id)) }
-        return looked.compactMap { id in
+        let changes = looked.compactMap { id -> (path: String, change: ResourceChange)? in
             let (from, to) = (old[id], self[id])
+            guard from != to else { return nil }
             let isPushed = (to == nil ? old : self).pushed.ids.contains(id)
-            return from == to ? nil : ResourceChange(id: id, from: from, to: to, isPushed: isPushed)
+            return (id.path, ResourceChange(id: id, from: from, to: to, isPushed: isPushed))
         }
-        .sorted { $0.id.path < $1.id.path }
+        return changes.sorted { $0.path < $1.path }.map { $0.change }
     }
 }
 

@@ -11,6 +11,11 @@ enum Hexadecimal {
         }
     }
 
+    /// The lower-case digit of 0…15.
+    static func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+    }
+
     /// Lower case, padded on the left with zeros to at least `digits`.
     static func text(_ value: UInt64, digits: Int) -> String {
         let bare = String(value, radix: 16)

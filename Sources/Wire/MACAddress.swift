@@ -77,11 +77,13 @@ public struct MACAddress: Hashable, Sendable, BitwiseCopyable, Comparable, Custo
 
     /// Lower case with colons.
     public var description: String {
-        var text = ""
-        for shift in stride(from: 40, through: 0, by: -8) {
-            text += Hexadecimal.text(rawValue >> UInt64(shift) & 0xff, digits: 2)
-            if shift > 0 { text += ":" }
+        String(unsafeUninitializedCapacity: 17) { text in
+            for index in 0..<17 {
+                let shift = UInt64(40 - index / 3 * 8 + (index % 3 == 0 ? 4 : 0))
+                text[index] =
+                    index % 3 == 2 ? UInt8(ascii: ":") : Hexadecimal.digit(UInt8(rawValue >> shift & 0xf))
+            }
+            return 17
         }
-        return text
     }
 }

@@ -82,12 +82,17 @@ import Wire
                 + #""used_seconds":0.5,"actions":["drop(hairpin)"],"actions_text":"drop(hairpin)"}"#)
     }
 
-    @Test("the version names the product, the API, the compiler, the kernel and the features")
+    @Test(
+        "the version names the service, its lives, the product, the API, the compiler, the kernel and the features"
+    )
     func version() {
-        let version = Version(version: "0.1.0", swift: "6.3.1", kernel: "6.18.0", features: ["udp_gso"])
+        var version = Version(version: "0.1.0", swift: "6.3.1", kernel: "6.18.0", features: ["udp_gso"])
+        version.agentID = "00c0ffee5eed2a17"
+        version.bootID = "5f0c"
         #expect(
             text(version.json)
-                == #"{"version":"0.1.0","api":"v1","swift":"6.3.1","kernel":"6.18.0","features":["udp_gso"]}"#
+                == #"{"role":"agent","agent_id":"00c0ffee5eed2a17","boot_id":"5f0c","version":"0.1.0","api":"v1","#
+                + #""swift":"6.3.1","kernel":"6.18.0","features":["udp_gso"]}"#
         )
     }
 }

@@ -2,6 +2,7 @@
 
 import API
 import JSON
+import REST
 import Testing
 
 @testable import Agent

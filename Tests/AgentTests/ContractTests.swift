@@ -3,6 +3,7 @@
 
 import API
 import HTTP
+import REST
 import Testing
 
 @testable import Agent
@@ -12,21 +13,6 @@ import Testing
     func handlers() {
         let served = AgentAPI.routes.flatMap { $0.handlers.keys.map(\.rawValue) }.sorted()
         #expect(Operations.agent.map(\.id.rawValue).sorted() == served)
-    }
-
-    static let failures: [(HTTPFailure, Int)] = [
-        (.malformedRequest("x"), 400), (.ambiguousLength("x"), 400), (.unsupportedTransferEncoding("x"), 400),
-        (.tooManyHeaders(limit: 1), 400), (.uriTooLong(limit: 1), 414), (.bodyTooLarge(limit: 1), 413),
-        (.handlerTimeout(seconds: 1), 504), (.unavailable, 503),
-    ]
-
-    @Test("what the server refuses by itself is a problem document too", arguments: failures)
-    func render(failure: HTTPFailure, status: Int) throws {
-        let answer = Answer(AgentAPI.render(failure))
-        #expect(answer.status == status && answer.json["status"] == .integer(Int64(status)))
-        #expect(answer.header("Content-Type") == "application/problem+json")
-        #expect(answer.detail == failure.message)
-        #expect(answer.header("Retry-After") == (status == 503 ? "1" : nil))
     }
 }
 

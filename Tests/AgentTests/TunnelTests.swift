@@ -231,7 +231,7 @@ extension OnTheHost {
                 let body = #"{"remote_ip":"198.51.100.7","dst_port":\#(udp(18))}"#
                 let answer = await agent.put("\(bridge)/tunnels/t0", body)
                 #expect(answer.status == 409)
-                let command = try String(contentsOfFile: "/proc/self/comm", encoding: .utf8).trimmed
+                let command = try String(contentsOfFile: "/proc/self/comm", encoding: .utf8)
                 #expect(
                     answer.detail == "UDP port \(udp(18)) (dst_port) is in use on this host: "
                         + "process \(getpid()) (\(command.filter { $0 != "\n" })) has it")

@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import Proc
 import Testing
 
 @testable import LinuxIO

@@ -21,14 +21,18 @@ SYSTEM = {"Dispatch", "Foundation", "FoundationEssentials", "Glibc", "Synchroniz
 ROOMS = {
     "Wire": {"CChecksum"},
     "Datapath": {"Wire", "Synchronization"},
-    "LinuxIO": {"CLinux", "Wire", "Datapath"} | SYSTEM,
+    "Proc": {"CLinux", "Glibc"},
+    "LinuxIO": {"CLinux", "Wire", "Datapath", "Proc"} | SYSTEM,
     "JSON": {"CJansson"} | SYSTEM,
     "API": {"CGnuTLS", "Wire", "JSON"} | SYSTEM,
     "HTTP": {"CMicroHTTPD", "CGnuTLS", "CCurl", "JSON"} | SYSTEM,
+    "REST": {"API", "HTTP", "JSON", "Proc", "Wire", "Logging"} | SYSTEM,
     "Store": {"GRDB", "HTTP"} | SYSTEM,
-    "Agent": {"API", "Datapath", "HTTP", "JSON", "LinuxIO", "Store", "Wire", "Logging", "ServiceLifecycle"}
+    "Agent": {
+        "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Wire", "Logging",
+        "ServiceLifecycle"}
     | SYSTEM,
-    "Controller": {"API", "HTTP", "JSON", "Store", "Wire", "Logging", "ServiceLifecycle"} | SYSTEM,
+    "Controller": {"API", "HTTP", "JSON", "REST", "Store", "Wire", "Logging", "ServiceLifecycle"} | SYSTEM,
     "viaduct": {
         "Agent", "Controller", "API", "HTTP", "JSON", "ArgumentParser", "Logging", "ServiceLifecycle", "Yams"}
     | SYSTEM,

@@ -1,6 +1,7 @@
 """A controller as small as can be: it computes digests by the definition in the API's description, with hashlib and
 json alone, and pushes."""
 
+import collections
 import hashlib
 import json
 
@@ -9,11 +10,18 @@ def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
+def sum_of_lines(digests):
+    return sha256("".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items())).encode())
+
+
 def digest(resources):
-    """Of resources by path, written without fields that have their defaults."""
-    lines = (f"{sha256(json.dumps(body, sort_keys=True, separators=(',', ':')).encode())}  {path}\n"
-             for path, body in sorted(resources.items()))
-    return sha256("".join(lines).encode())
+    """Of resources by path, written without fields that have their defaults: a line for each bridge, whose digest is
+    that of a line for each resource that belongs to it."""
+    bridges = collections.defaultdict(dict)
+    for path, body in resources.items():
+        text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+        bridges["/".join(path.split("/")[:4])][path] = sha256(text.encode())
+    return sum_of_lines({bridge: sum_of_lines(digests) for bridge, digests in bridges.items()})
 
 
 def head(resources, generation, epoch=1, controller="fleet1"):

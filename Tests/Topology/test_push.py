@@ -60,7 +60,7 @@ class Pusher(threading.Thread):
 
 def test_after_a_kill_at_any_moment_it_holds_what_it_acknowledged_or_what_was_in_flight(lab, record_property):
     agent = Agent(lab.host(1)).start()
-    chance, held, in_flight = random.Random(7), 0, 0
+    chance, held, in_flight, lives = random.Random(7), 0, 0, []
     for _ in range(25):
         pusher = Pusher(agent, held)
         pusher.start()
@@ -72,6 +72,7 @@ def test_after_a_kill_at_any_moment_it_holds_what_it_acknowledged_or_what_was_in
         agent.disconnect()
         agent.start()
         state = agent.get("/v1/state?resources=true")
+        lives.append((state["agent_id"], state["boot_id"]))
         found = state["held"]["generation"] if "held" in state else 0
         assert found in (pusher.acknowledged, pusher.acknowledged + 1)
         wanted = generation(found) if found else {}
@@ -83,6 +84,7 @@ def test_after_a_kill_at_any_moment_it_holds_what_it_acknowledged_or_what_was_in
         in_flight += found - pusher.acknowledged
         held = found
     assert held >= 25, "it did push"
+    assert len({one for one, _ in lives}) == 1 and len({boot for _, boot in lives}) == 25, "one agent, 25 lives"
     record_property("number", f"25 kills, {held} generations, {in_flight} found that had not been acknowledged")
 
 

@@ -52,6 +52,8 @@ public struct Kind: Sendable, Hashable {
     public let example: String
     /// Outermost first; empty for a kind at the top.
     public let ancestors: [Kind]
+    /// What stands before each key in a path: "/v1/bridges/", "/ports/".
+    private let segments: [String]
 
     public init(
         _ singular: String, plural: String, key: Key = .name, example: String, under parent: Kind? = nil
@@ -61,6 +63,7 @@ public struct Kind: Sendable, Hashable {
         self.key = key
         self.example = example
         self.ancestors = parent.map { $0.ancestors + [$0] } ?? []
+        segments = (parent?.segments ?? []) + [(parent == nil ? "/v1" : "") + "/\(plural)/"]
     }
 
     public var parent: Kind? { ancestors.last }
@@ -77,11 +80,16 @@ public struct Kind: Sendable, Hashable {
     /// The path with the keys filled in, outermost first. One key per kind of the lineage names an item;
     /// without the last one it is the collection.
     public func path(_ keys: [String]) -> String {
-        var path = "/v1"
-        for (index, kind) in lineage.enumerated() {
-            path += "/" + kind.plural
-            if index < keys.count { path += "/" + keys[index] }
+        var path = ""
+        for (segment, key) in zip(segments, keys) {
+            path += segment
+            path += key
         }
+        if keys.count < segments.count { path += segments[keys.count].dropLast() }
         return path
     }
+
+    /// Kinds are told apart by their names.
+    public static func == (left: Kind, right: Kind) -> Bool { left.singular == right.singular }
+    public func hash(into hasher: inout Hasher) { hasher.combine(singular) }
 }

@@ -17,6 +17,8 @@ public struct Schema<R: Record>: Sendable {
     public let summary: String
     public let role: Role
     public let fields: [Field<R>]
+    /// Of the fields, in their order.
+    private let names: [String]
 
     public init(
         summary: String, _ role: Role = .request, @SchemaBuilder<R> fields: () -> [Field<R>]
@@ -24,6 +26,7 @@ public struct Schema<R: Record>: Sendable {
         self.summary = summary
         self.role = role
         self.fields = fields()
+        names = self.fields.map { $0.name }
     }
 
     // MARK: - JSON to value and back
@@ -58,11 +61,10 @@ public struct Schema<R: Record>: Sendable {
     }
 
     private func findUnknown(in object: JSONObject, at pointer: JSONPointer, into findings: inout Findings) {
-        let known = fields.map(\.name)
-        for (key, _) in object.members where !known.contains(key) {
+        for (key, _) in object.members where !names.contains(key) {
             findings.add(
                 .unknownField, at: pointer.appending(FieldError.shortened(key)),
-                wanted: "one of " + known.joined(separator: ", "),
+                wanted: "one of " + names.joined(separator: ", "),
                 found: .string(key))
         }
     }

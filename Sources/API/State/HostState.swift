@@ -110,7 +110,9 @@ public struct StateDelta: Record {
         Field("base", \.base, as: .record, doc: "What the operations are to be done on.", required: true)
         Field(
             "operations", \.operations, as: .sequence(of: .record, limit: Batch.operationLimit),
-            doc: "In order: a bridge before what is below it.", required: true)
+            doc:
+                "In order: a bridge before what is below it. DELETE of what is not there does nothing.",
+            required: true)
     }
 }
 

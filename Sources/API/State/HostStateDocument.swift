@@ -72,6 +72,8 @@ public struct StateChanges: Record {
 }
 
 public struct HostStateDocument: Record {
+    public var agentID = ""
+    public var bootID = ""
     /// Nil until something was pushed.
     public var held: StateHead?
     public var digest = SHA256(of: [])
@@ -86,6 +88,11 @@ public struct HostStateDocument: Record {
     public static let schema = Schema<HostStateDocument>(
         summary: "What the agent holds of a controller's.", .answer
     ) {
+        Field(
+            "agent_id", \.agentID, as: .prose, doc: Version.agentIDDoc,
+            example: .string(Version.agentIDExample))
+        Field(
+            "boot_id", \.bootID, as: .prose, doc: Version.bootIDDoc, example: .string(Version.bootIDExample))
         Field(
             "held", \.held, as: .record, doc: "The last push that was accepted; absent when there was none.")
         Field("digest", \.digest, doc: "Of the pushed resources as they are now, computed for this answer.")

@@ -9,6 +9,10 @@ public enum Role: String, CaseIterable, Sendable, FieldValue {
 }
 
 public struct Version: Record {
+    public var role = Role.agent
+    /// Nil of a controller.
+    public var agentID: String?
+    public var bootID = ""
     public var version: String
     /// Newest version of the REST API; the first path segment.
     public var api = "v1"
@@ -29,6 +33,9 @@ public struct Version: Record {
     public init() { self.init(version: "", swift: "", kernel: "", features: []) }
 
     public static let schema = Schema<Version>(summary: "What runs.", .answer) {
+        Field("role", \.role, doc: "Whether this is an agent or a controller.", example: "agent")
+        Field("agent_id", \.agentID, as: .prose, doc: agentIDDoc, example: .string(agentIDExample))
+        Field("boot_id", \.bootID, as: .prose, doc: bootIDDoc, example: .string(bootIDExample))
         Field("version", \.version, as: .prose, doc: "Of Viaduct.", example: "0.1.0")
         Field("api", \.api, as: .prose, doc: "Of the REST API.", example: "v1")
         Field("swift", \.swift, as: .prose, doc: "Of the compiler.", example: "6.3.1")
@@ -40,6 +47,12 @@ public struct Version: Record {
 }
 
 extension Version {
+    static let agentIDDoc =
+        "Of an agent: 16 hexadecimal digits that stay with its state file. Two agents that have the same were copied."
+    static let bootIDDoc = "Another one after each start of the process; the boot of events."
+    static let agentIDExample = "00c0ffee5eed2a17"
+    static let bootIDExample = "5f0c9e0d2b7a4411"
+
     static let operations: [Operation] = [
         Operation(
             .getVersion, .get, "/v1/version", tag: Operation.serviceTag, summary: "Say what runs.",

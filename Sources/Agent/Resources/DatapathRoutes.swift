@@ -2,6 +2,7 @@
 
 internal import API
 internal import HTTP
+internal import REST
 
 enum DatapathRoutes: Routes {
     static let handlers: [OperationID: Handler] = [

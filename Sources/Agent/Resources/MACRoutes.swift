@@ -4,6 +4,7 @@
 internal import API
 internal import HTTP
 internal import JSON
+internal import REST
 internal import Wire
 
 enum MACRoutes: Routes {
@@ -22,7 +23,7 @@ enum MACRoutes: Routes {
         .getMAC: WriteHandlers.get(StaticMAC.kind),
         .putMAC: WriteHandlers.put(StaticMAC.kind),
         .deleteMAC: { call, agent async throws(Problem) in
-            guard case .mac(let owner, let mac) = try call.resource(StaticMAC.kind),
+            guard case .mac(let owner, let mac) = try call.resource(StaticMAC.kind) as ResourceID,
                 try await agent.core.isLearned(mac, of: owner)
             else { return try await WriteHandlers.delete(StaticMAC.kind)(call, agent) }
             // Nobody wrote it, but it has a tag, and a DELETE of it holds to its preconditions all the same.

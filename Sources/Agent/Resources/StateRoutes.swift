@@ -3,6 +3,7 @@
 internal import API
 internal import HTTP
 internal import JSON
+internal import REST
 
 enum StateRoutes: Routes {
     static let handlers: [OperationID: Handler] = [
@@ -12,7 +13,7 @@ enum StateRoutes: Routes {
             // What was noted when they were pushed does not say what they are now.
             var fresh = PushedState()
             fresh.hold(Array(state.pushed.ids), of: state)
-            var document = HostStateDocument(state, fresh.digest)
+            var document = HostStateDocument(agent.core, state, fresh.digest)
             if withResources { document.resources = state.pushedResources }
             return .document(document.json, tag: tag)
         },
@@ -38,7 +39,7 @@ enum StateRoutes: Routes {
             let done = try await agent.core.push(push, conditions, dryRun: isDryRun)
             if isDryRun { return .document(DryRun(done.outcome.plan).json) }
             agent.audit(call.request, done.outcome.changes)
-            var document = HostStateDocument(done.state, done.state.pushed.digest)
+            var document = HostStateDocument(agent.core, done.state, done.state.pushed.digest)
             document.changes = done.outcome.stateChanges
             return .document(document.json, status: done.isFirst ? 201 : 200, tag: done.tag)
         } catch {
@@ -71,7 +72,7 @@ extension HostState: PushBody {
         var refused = ItemProblems()
         for (number, resource) in resources.enumerated() {
             do throws(Problem) {
-                let item = Write.Item(list: "resources", number: number)
+                let item = WriteItem(list: "resources", number: number)
                 let write = try Write(item, resource.path, resource.body)
                 if let other = places.updateValue(number, forKey: write.id) {
                     let pointer = item.pointer.appending("path")
@@ -100,7 +101,7 @@ extension StateDelta: PushBody {
         var refused = ItemProblems()
         for (number, operation) in operations.enumerated() {
             do throws(Problem) {
-                writes.append(try Write(.init(number: number), operation.path, operation.body))
+                writes.append(try Write(WriteItem(number: number), operation.path, operation.body))
             } catch {
                 refused.add(error)
             }
@@ -111,8 +112,10 @@ extension StateDelta: PushBody {
 }
 
 extension HostStateDocument {
-    fileprivate init(_ state: DesiredState, _ digest: SHA256) {
+    fileprivate init(_ agent: AgentCore, _ state: DesiredState, _ digest: SHA256) {
         self.init()
+        agentID = agent.id
+        bootID = agent.events.boot
         held = state.pushed.head
         self.digest = digest
         for id in state.pushed.ids {

@@ -2,6 +2,7 @@
 
 internal import API
 internal import HTTP
+internal import REST
 internal import Wire
 
 enum TunnelRoutes: Routes {

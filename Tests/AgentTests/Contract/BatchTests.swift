@@ -1,6 +1,7 @@
 // Many writes as one.
 
 import JSON
+import REST
 import Testing
 
 @testable import Agent

@@ -1,6 +1,7 @@
 // dry_run: the same answer about right and wrong, the plan instead of the deed.
 
 import JSON
+import REST
 import Testing
 
 @testable import Agent

@@ -1,6 +1,7 @@
 // What a watcher is told of.
 
 import JSON
+import REST
 import Testing
 
 @testable import Agent

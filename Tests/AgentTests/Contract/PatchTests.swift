@@ -1,6 +1,7 @@
 // PATCH: one field changed, the others kept, and everything a PUT refuses refused.
 
 import JSON
+import REST
 import Testing
 
 @testable import Agent

@@ -4,6 +4,7 @@ import API
 import Foundation
 import HTTP
 import JSON
+import REST
 import Testing
 
 @testable import Agent
@@ -24,7 +25,7 @@ extension OnTheHost {
             var limits = Agent.limits
             limits.handlerSeconds = 2
             let server = try HTTPServer(
-                endpoints: [.unix(path: socket)], limits: limits, renderFailure: AgentAPI.render,
+                endpoints: [.unix(path: socket)], limits: limits, renderFailure: HTTPResponse.failure,
                 onLog: { _ in }, handler: agent.api.handle)
             let client = HTTPClient(try HTTPClientAddress("unix:\(socket)"))
             var codes: [String] = []

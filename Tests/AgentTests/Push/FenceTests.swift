@@ -1,6 +1,7 @@
 // Which pushes count: every rule of epoch, generation, digest and base.
 
 import JSON
+import REST
 import Testing
 
 @testable import Agent

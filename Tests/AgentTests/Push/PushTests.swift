@@ -2,6 +2,7 @@
 
 import API
 import JSON
+import REST
 import Store
 import Testing
 
@@ -144,7 +145,9 @@ extension OnTheHost {
                 await agent.push(first)
                 let before = try await agent.state()
                 let deltas: [(String, String, String)] = [
-                    (deleting("\(path)/ports/p9"), "not_found", "/operations/0"),
+                    (
+                        putting("\(path)x/ports/p9", #"{"type":"internal"}"#), "not_found", "/operations/0"
+                    ),
                     (deleting(local), "managed_elsewhere", "/operations/0"),
                     (
                         putting("\(path)/ports/p1", #"{"type":"x"}"#), "invalid_resource",
@@ -157,6 +160,22 @@ extension OnTheHost {
                         answer.code == code && answer.pointers == [pointer], "\(operation): \(answer.text)")
                 }
                 #expect(try await agent.state() == before)
+            }
+        }
+
+        @Test("a delta may remove what is not there: what came and went before it was sent was never pushed")
+        func removeNothing() async throws {
+            try await TestAgent.run { agent async throws in
+                let first = state(agent, port: 79)
+                let path = first.resources[0].path
+                await agent.push(first)
+                var second = first.next()
+                second.remove("\(path)/ports/p0")
+                let answer = await agent.push(
+                    second, on: first,
+                    [deleting("\(path)/ports/p9"), deleting("\(path)x"), deleting("\(path)/ports/p0")])
+                #expect(answer.status == 200 && answer.json["changes"]?["removed"] == 1, "\(answer.text)")
+                #expect(answer.json["in_sync"] == true)
             }
         }
 
@@ -275,6 +294,47 @@ extension OnTheHost {
                 let third = second.next { $0.remove("\(path)/tunnels/t0") }
                 #expect(await agent.push(third).status == 200)
                 #expect(await agent.get("\(path)/macs/02:00:00:00:00:01").json["port"] == "n1")
+            }
+        }
+
+        @Test(
+            "an agent that starts again is the same one in another life, to a controller and in its version")
+        func identity() async throws {
+            try await Site.run { site in
+                var lives: [(agent: JSONValue?, boot: JSONValue?)] = []
+                for _ in 0..<2 {
+                    try await TestAgent.run(on: site) { agent in
+                        let read = await agent.get("/v1/state").json
+                        let (id, boot) = (read["agent_id"], read["boot_id"])
+                        lives.append((id, boot))
+                        #expect(id == "0000000000000007")
+                        var push = TestPush()
+                        push.generation = lives.count
+                        let pushed = await agent.push(push).json
+                        let version = await agent.get("/v1/version").json
+                        let event = await agent.get("/v1/events").json
+                        #expect(pushed["agent_id"] == id && version["agent_id"] == id)
+                        #expect(pushed["boot_id"] == boot && version["boot_id"] == boot)
+                        #expect(event["boot"] == boot)
+                    }
+                }
+                #expect(lives[0].agent == lives[1].agent)
+                #expect(lives[0].boot != lives[1].boot)
+            }
+        }
+
+        @Test("the number an agent is known by stays with its state file, and no two files have the same")
+        func seed() async throws {
+            try await Site.run { site in
+                var seeds: [UInt64] = []
+                for file in ["a", "a", "b"] {
+                    let store = try Store(path: "\(site.stateFile).\(file)")
+                    seeds.append(try Agent.seed(in: store))
+                    try store.close()
+                }
+                #expect(seeds[0] == seeds[1])
+                #expect(seeds[0] != seeds[2])
+                #expect(Agent.id(0xC0FFEE) == "0000000000c0ffee")
             }
         }
 

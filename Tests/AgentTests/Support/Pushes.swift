@@ -31,7 +31,7 @@ struct TestPush {
                 resource: (try? JSONValue.parse(Array(resource.body.utf8)))?.objectValue ?? [:]
             )
         }
-        return StateDigest(lines).value.description
+        return StateDigest.value(of: lines).description
     }
 
     private var head: String {

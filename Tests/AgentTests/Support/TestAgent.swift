@@ -7,6 +7,7 @@ import HTTP
 import JSON
 import LinuxIO
 import Logging
+import REST
 import Store
 import Testing
 import Wire
@@ -19,6 +20,9 @@ enum OnTheHost {}
 
 /// An agent between its start and its stop.
 struct TestAgent: Sendable {
+    /// Of the state; not stored, so that a store has what requests wrote and nothing else.
+    static let seed: UInt64 = 7
+
     let site: Site
     let store: Store
     let core: AgentCore
@@ -36,19 +40,19 @@ struct TestAgent: Sendable {
             count: workerCount,
             events: WorkerEvents(
                 portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }))
-        let host = Host(workers: workers, macSeed: 7, sourcePorts: sourcePorts, strictVXLAN: true)
+        let host = Host(
+            workers: workers, macSeed: TestAgent.seed, sourcePorts: sourcePorts, strictVXLAN: true)
         let heartbeat = Heartbeat()
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let core = AgentCore(
-            executor: ControlExecutor(label: "test"), store: store, workers: workers, host: host,
-            heartbeat: heartbeat, log: log)
+            id: Agent.id(TestAgent.seed), executor: ControlExecutor(label: "test"), store: store,
+            workers: workers, host: host, heartbeat: heartbeat, log: log)
         self.core = core
         try await core.restore()
         bell.answer { _ in Task { await core.portTroubled() } }
         let health = HealthChecks(workers: workers, heartbeat: heartbeat)
         if saysRestored { health.restored() }
-        let version = Version(version: "0", swift: "0", kernel: "0", features: [])
-        api = AgentAPI(core: core, health: health, version: version, log: log)
+        api = AgentAPI(core: core, health: health, version: Agent.describe(core, .off), log: log)
     }
 
     /// Starts an agent on a site of its own, runs `body` and takes everything down.

@@ -1,0 +1,43 @@
+// What this very process is and has, read from proc(5).
+
+import Glibc
+import Proc
+import Testing
+
+@Suite struct ProcTests {
+    @Test("the process's accounts are about this process")
+    func usage() {
+        let usage = ProcessUsage()
+        #expect(usage.threads >= 1 && usage.openDescriptors >= 3)
+        #expect(usage.openDescriptors <= usage.maximumDescriptors)
+        #expect(usage.residentBytes > 1 << 20 && usage.residentBytes < usage.virtualBytes)
+        #expect(usage.startSeconds > 0 && usage.startSeconds <= Double(time(nil)) + 1)
+        let block = UnsafeMutableRawPointer.allocate(byteCount: 64 << 20, alignment: 4096)
+        defer { block.deallocate() }
+        memset(block, 1, 64 << 20)
+        #expect(ProcessUsage().residentBytes > usage.residentBytes + 32 << 20)
+    }
+
+    @Test("a TCP port is held by who listens on it, and by nobody when the socket is closed")
+    func holder() throws {
+        let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var name = sockaddr_in()
+        name.sin_family = sa_family_t(AF_INET)
+        name.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var byteCount = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let port = withUnsafeMutableBytes(of: &name) { bytes in
+            let address = bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self)
+            #expect(bind(socket, address, byteCount) == 0 && getsockname(socket, address, &byteCount) == 0)
+            return UInt16(bigEndian: bytes.load(fromByteOffset: 2, as: UInt16.self))
+        }
+        #expect(PortHolder.tcp(port) == nil, "bound, but it does not listen")
+        #expect(listen(socket, 1) == 0)
+        guard case .process(let id, _)? = PortHolder.tcp(port) else {
+            Issue.record("nobody listens on \(port)")
+            return
+        }
+        #expect(id == getpid())
+        close(socket)
+        #expect(PortHolder.tcp(port) == nil)
+    }
+}
