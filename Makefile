@@ -12,7 +12,7 @@ help:
 	@echo "make demo       two hosts bridged over VXLAN by curl, and a Viaduct host with a kernel vxlan one"
 	@echo "make test       every test: lint, unit, object file, topology"
 	@echo "make build      the release binary, $(BINARY)"
-	@echo "make unit | topology | sim | bench | lint | format | openapi | install | clean"
+	@echo "make unit | topology | sim | bench | bench-controller | lint | format | openapi | install | clean"
 
 packages:
 	@sh deploy/install-packages.sh
@@ -77,6 +77,11 @@ bench: build
 	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/bench.py $(BENCH)
 	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/api.py $(API)
 	python3 Tests/Bench/micro.py $(MICRO)
+
+# A controller with a thousand simulated agents. Options by CONTROLLER=…: see --help of controller.py.
+.PHONY: bench-controller
+bench-controller: build fleet
+	VIADUCT=$(CURDIR)/$(BINARY) python3 Tests/Bench/controller.py $(CONTROLLER)
 
 openapi: packages
 	swift build --product viaduct

@@ -9,7 +9,7 @@ final class PushLog: Sendable {
     /// Entries kept: an hour of a hundred changes a second to ten agents.
     private static let capacity = 4_000_000
     /// Paths of one entry; a complete state says none.
-    private static let pathCount = 32
+    private static let pathCount = 256
     private static let pageCount = 20_000
 
     struct Entry: Sendable {
