@@ -133,10 +133,13 @@ extension AgentCore {
             guard let egress = owners[UInt64(flow.egress)] else { return "decide" }
             return "output(\(describe(egress)))"
         case .flood:
+            let isHeldBack = !owner.isTunnel && desired.bridges[owner.bridge]?.spec.flooding == .disabled
             let members = owners.members(of: owner.bridge).filter {
-                $0.identity != owner.identity && !(owner.isTunnel && $0.isTunnel)
+                $0.identity != owner.identity && !($0.isTunnel && (owner.isTunnel || isHeldBack))
             }
-            if members.isEmpty { return "drop(\(DropReason.noDestination.name))" }
+            if members.isEmpty {
+                return "drop(\((isHeldBack ? DropReason.floodingDisabled : .noDestination).name))"
+            }
             let shown = members.prefix(AgentCore.floodNameLimit).map { describe($0) }
             let rest = members.count - shown.count
             return "flood(\((shown + (rest > 0 ? ["and \(rest) more"] : [])).joined(separator: ",")))"

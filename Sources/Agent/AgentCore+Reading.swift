@@ -33,7 +33,7 @@ extension AgentCore {
             return (document.json, EntityTag(document.spec.json))
         case .mac(let owner, let mac):
             let entry = try macEntry(mac, of: owner)
-            return (entry.json, EntityTag(StaticMAC(port: entry.port).json))
+            return (entry.json, EntityTag(entry.spec.json))
         }
     }
 
@@ -190,6 +190,7 @@ extension AgentCore {
         var result = MACEntry(mac: entry.address, port: "\(name)", type: entry.isStatic ? .static : .learned)
         if entry.isStatic {
             result.managedBy = desired.manager(of: .mac(owner, entry.address))
+            result.ips = desired.bridges[owner]?.macs[entry.address]?.ips ?? []
         } else {
             result.ageSeconds = Int(entry.ageSeconds)
         }
@@ -199,6 +200,11 @@ extension AgentCore {
         }
         return result
     }
+}
+
+extension MACEntry {
+    /// What was written of it, or would have to be written for it.
+    var spec: StaticMAC { StaticMAC(port: port, ips: ips ?? []) }
 }
 
 extension API.Counters {
@@ -213,6 +219,7 @@ extension API.Counters {
         rxForwarded = Int(clamping: snapshot[.rxForwarded])
         rxCopies = Int(clamping: snapshot[.rxCopies])
         icmpGenerated = Int(clamping: snapshot[.icmpGenerated])
+        neighAnswered = Int(clamping: snapshot[.neighAnswered])
         for reason in DropReason.allCases {
             let count = snapshot.receiveDrops(reason) + snapshot.transmitDrops(reason)
             if count > 0 { drops[reason.name] = Int(clamping: count) }

@@ -15,6 +15,15 @@ struct DesiredBridge: Equatable, Sendable {
 
     /// The VNI a tunnel uses: its own, or the bridge's.
     func vni(of tunnel: Tunnel) -> TunnelVNI { tunnel.vni ?? .fixed(spec.vni) }
+
+    /// What the bridge, which is called `name`, answers for. The kernel answers for the local port's addresses.
+    func bindings(of name: Name) -> [(address: IPAddress, station: MACAddress)] {
+        guard spec.neighSuppress else { return [] }
+        let own = Set(spec.addresses.map(\.address))
+        return macs.filter { $0.value.port != "\(name)" }.flatMap { mac, entry in
+            entry.ips.filter { !own.contains($0) }.map { (address: $0, station: mac) }
+        }
+    }
 }
 
 /// Everything written.

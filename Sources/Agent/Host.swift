@@ -44,6 +44,8 @@ final class Host {
     private let absent = CounterRows.allocate()
     /// MAC table work to be done with the next program, while no worker breathes.
     private var migration: [TableStep] = []
+    /// Bridges whose addresses, or what is answered for, may have changed since the last program.
+    private var unbound: Set<Name> = []
     /// Kept until the next program is in force.
     private var graveyard: [AnyObject] = []
     private var freedPlaces: [Place] = []
@@ -86,6 +88,8 @@ final class Host {
     }
 
     func later(_ step: TableStep) { migration.append(step) }
+    /// Has a bridge's bindings made anew for the next program.
+    func bindAnew(_ bridge: Name) { unbound.insert(bridge) }
 
     // MARK: Places
 
@@ -127,6 +131,12 @@ final class Host {
     /// Compiles the present state and waits until the workers run it; then lets go of what it replaced.
     func adopt(_ desired: DesiredState) {
         adoptionCount += 1
+        for name in unbound {
+            guard let bridge = bridges[name], let spec = desired.bridges[name] else { continue }
+            bury(bridge.bindings)
+            bridge.bindings = Bindings(spec.bindings(of: name))
+        }
+        unbound.removeAll()
         let programs = compile(desired)
         let steps = migration
         migration.removeAll()
@@ -160,6 +170,8 @@ final class Host {
             guard let bridge = bridges[name], let spec = desired.bridges[name] else { continue }
             var entry = BridgeEntry(table: bridge.table)
             entry.forwardsReserved = spec.spec.forwardBPDU
+            entry.floodsTunnels = spec.spec.flooding == .headEndReplication
+            entry.bindings = bridge.bindings.table
             entries.append(entry)
             for port in bridge.locals { ports[Int(port.place.number)] = portEntry(port, UInt32(position)) }
             for running in bridge.tunnels.values {

@@ -12,12 +12,16 @@ extension Host {
         switch action {
         case .setAside(let bridge, let name): try setAside(bridge, name, &change)
         case .createBridge(let name): try createBridge(name, desired, &change)
-        case .changeBridge(let name): try changeBridge(name, desired, &change)
+        case .changeBridge(let name):
+            try changeBridge(name, desired, &change)
+            bindAnew(name)
         case .createPort(let bridge, let name): try createPort(bridge, name, desired, &change)
         case .changePort(let bridge, let name): try changePort(bridge, name, desired, &change)
         case .createTunnel(let bridge, let name): try createTunnel(bridge, name, desired, &change)
         case .changeTunnel(let bridge, let name): try changeTunnel(bridge, name, desired, &change)
-        case .pinMAC(let bridge, let mac): pin(bridge, mac, desired)
+        case .pinMAC(let bridge, let mac):
+            pin(bridge, mac, desired)
+            bindAnew(bridge)
         case .unpinMAC, .deleteTunnel, .deletePort, .deleteBridge: break
         }
     }
@@ -26,7 +30,9 @@ extension Host {
     func destroy(_ action: Action) {
         switch action {
         case .unpinMAC(let bridge, let mac):
-            if let running = bridges[bridge] { later(.unpin(running.table, mac)) }
+            guard let running = bridges[bridge] else { return }
+            later(.unpin(running.table, mac))
+            bindAnew(bridge)
         case .deleteTunnel(let bridge, let name):
             guard let owner = bridges[bridge], let tunnel = owner.tunnels.removeValue(forKey: name) else {
                 return

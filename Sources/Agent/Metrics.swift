@@ -39,6 +39,7 @@ extension AgentCore {
         let ports = portRows()
         let tunnels = tunnelRows()
         addTraffic("viaduct_port", "port", capped(ports, "port"), &page)
+        addAnswers(capped(ports, "port"), &page)
         addTraffic("viaduct_tunnel", "tunnel", capped(tunnels, "tunnel"), &page)
         addCapacity(&page)
         addDrops(ports.map(\.counters) + tunnels.map(\.counters), &page)
@@ -140,6 +141,14 @@ extension AgentCore {
             page.family("\(prefix)_\(suffix)", .counter, help)
             for row in rows { page.sample(row.labels, value(row.counters)) }
         }
+    }
+
+    private func addAnswers(_ rows: [Row], _ page: inout MetricsPage) {
+        page.family(
+            "viaduct_neigh_answers_total", .counter,
+            "ARP requests and neighbour solicitations that came in by a port and were answered for a station."
+        )
+        for row in rows { page.sample(row.labels, row.counters[.neighAnswered]) }
     }
 
     private func addDrops(_ rows: [CounterSnapshot], _ page: inout MetricsPage) {

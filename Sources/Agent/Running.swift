@@ -114,6 +114,8 @@ final class RunningTunnel {
 final class RunningBridge {
     private(set) var memory: ZeroedMemory
     private(set) var table: ForwardingTable
+    /// Addresses that are answered for.
+    var bindings = Bindings([])
     var members = NumberPool(first: 1)
     let local: RunningPort
     var ports: [Name: RunningPort] = [:]

@@ -2,6 +2,7 @@
 // the state a write would lead to, before anything is touched.
 
 internal import API
+internal import Datapath
 internal import JSON
 internal import LinuxIO
 internal import Wire
@@ -12,6 +13,8 @@ enum AgentLimits {
     static let bridges = 4096
     /// Ports and tunnels per bridge together: the member numbers of a MAC table, less the local port.
     static let bridgeMembers = 65_000
+    /// Addresses of a bridge's static entries together.
+    static let bridgeAddresses = Bindings.capacity
 }
 
 /// Why a change cannot be made, and which resources it is about.
@@ -35,6 +38,8 @@ struct Claims {
     fileprivate enum Claim: Hashable {
         case interface(InterfaceName)
         case datagrams(TunnelIdentity)
+        /// Within a bridge.
+        case address(Name, IPAddress)
     }
 
     /// What a change gives up and takes.
@@ -48,16 +53,21 @@ struct Claims {
     /// Of a state that is known to be consistent.
     init(_ state: DesiredState = DesiredState()) {
         for id in state.ids {
-            if let claim = Claims.claim(of: id, state) { owners[claim] = id }
+            for claim in Claims.claims(of: id, state) { owners[claim] = id }
         }
     }
 
-    private static func claim(of id: ResourceID, _ state: DesiredState) -> Claim? {
-        if case .tunnel(let bridge, let name) = id {
-            guard let owner = state.bridges[bridge], let tunnel = owner.tunnels[name] else { return nil }
-            return .datagrams(TunnelIdentity(tunnel, owner.vni(of: tunnel)))
+    private static func claims(of id: ResourceID, _ state: DesiredState) -> [Claim] {
+        switch id {
+        case .tunnel(let bridge, let name):
+            guard let owner = state.bridges[bridge], let tunnel = owner.tunnels[name] else { return [] }
+            return [.datagrams(TunnelIdentity(tunnel, owner.vni(of: tunnel)))]
+        case .mac(let bridge, let mac):
+            return (state.bridges[bridge]?.macs[mac]?.ips ?? []).map { .address(bridge, $0) }
+        case .bridge, .port:
+            guard let interface = state[id]?.interface(of: id) else { return [] }
+            return [.interface(interface)]
         }
-        return state[id]?.interface(of: id).map(Claim.interface)
     }
 
     /// Throws `conflict` when two resources of `new` would have the same; only `changes` differ from `old`.
@@ -76,14 +86,15 @@ struct Claims {
         }
         var transfer = Transfer()
         for id in ids {
-            if let claim = Claims.claim(of: id, old) { transfer.released.append(claim) }
+            transfer.released += Claims.claims(of: id, old)
         }
         let released = Set(transfer.released)
         for id in ids {
-            guard let claim = Claims.claim(of: id, new) else { continue }
-            let other = transfer.taken[claim] ?? (released.contains(claim) ? nil : owners[claim])
-            if let other { throw Claims.clash(claim, id, other) }
-            transfer.taken[claim] = id
+            for claim in Claims.claims(of: id, new) {
+                let other = transfer.taken[claim] ?? (released.contains(claim) ? nil : owners[claim])
+                if let other { throw Claims.clash(claim, id, other) }
+                transfer.taken[claim] = id
+            }
         }
         return transfer
     }
@@ -100,6 +111,9 @@ struct Claims {
             return Refusal(
                 .conflict, "\(one.title) and \(other.title) both want interface \(interface.name)\(place)",
                 about: one, other)
+        case .address(_, let address):
+            return Refusal(
+                .conflict, "\(one.title) and \(other.title) both have address \(address)", about: one, other)
         case .datagrams(let identity):
             return Refusal(
                 .conflict,
@@ -162,6 +176,13 @@ extension DesiredBridge {
                 .limitExceeded,
                 "bridge \(name): wanted at most mac_table_size (\(spec.macTableSize)) static entries, "
                     + "found \(macs.count)", about: .bridge(name))
+        }
+        let addresses = macs.values.reduce(0) { $0 + $1.ips.count }
+        guard addresses <= AgentLimits.bridgeAddresses else {
+            throw Refusal(
+                .limitExceeded,
+                "bridge \(name): wanted at most \(AgentLimits.bridgeAddresses) addresses of static entries, "
+                    + "found \(addresses)", about: .bridge(name))
         }
     }
 

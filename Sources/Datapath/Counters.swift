@@ -1,8 +1,8 @@
 // Counters of one port, tunnel or listener: for each worker a row of 64-bit words with one writer, that worker,
 // and any number of readers. Single-writer atomics with relaxed ordering compile to plain moves.
 //
-// At rest: rxPackets = rxForwarded + every rx drop, and over a bridge
-// rxCopies + icmpGenerated = txPackets + every tx drop.
+// At rest: rxPackets = rxForwarded + neighAnswered + every rx drop, and over a bridge
+// rxCopies + icmpGenerated + neighAnswered = txPackets + every tx drop.
 
 public import Synchronization
 
@@ -17,6 +17,8 @@ public enum Counter: Int, CaseIterable, BitwiseCopyable, Sendable {
     case txPackets, txBytes
     /// ICMP errors made here for senders on this port.
     case icmpGenerated
+    /// ARP requests and neighbour solicitations that ended here, each in one answer.
+    case neighAnswered
 }
 
 /// A borrowed row of counters; `CounterRows` owns it.
@@ -25,7 +27,9 @@ public struct Counters: BitwiseCopyable, @unchecked Sendable {
     @usableFromInline let words: UnsafeMutablePointer<Atomic<UInt64>>
 
     /// Words in a row: the counters, then the drops of each direction by reason.
-    @inlinable public static var wordCount: Int { 7 + 2 * DropReason.count }
+    @inlinable public static var wordCount: Int { Counters.drops + 2 * DropReason.count }
+    /// Where the drops begin: behind the counters.
+    @inlinable static var drops: Int { 8 }
 
     @usableFromInline
     init(words: UnsafeMutablePointer<Atomic<UInt64>>) { self.words = words }
@@ -56,23 +60,24 @@ public struct Counters: BitwiseCopyable, @unchecked Sendable {
     /// A frame (or each of `count`) that came in here went nowhere.
     @inlinable
     public func dropReceived(_ reason: DropReason, _ count: Int = 1) {
-        bump(7 &+ Int(reason.rawValue), by: UInt64(truncatingIfNeeded: count))
+        bump(Counters.drops &+ Int(reason.rawValue), by: UInt64(truncatingIfNeeded: count))
     }
 
     /// A copy (or each of `count`) that was to leave here did not.
     @inlinable
     public func dropTransmit(_ reason: DropReason, _ count: Int = 1) {
-        bump(7 &+ DropReason.count &+ Int(reason.rawValue), by: UInt64(truncatingIfNeeded: count))
+        bump(
+            Counters.drops &+ DropReason.count &+ Int(reason.rawValue), by: UInt64(truncatingIfNeeded: count))
     }
 
     // MARK: Reading, from any thread
 
     public func value(_ counter: Counter) -> UInt64 { words[counter.rawValue].load(ordering: .relaxed) }
     public func receiveDrops(_ reason: DropReason) -> UInt64 {
-        words[7 + Int(reason.rawValue)].load(ordering: .relaxed)
+        words[Counters.drops + Int(reason.rawValue)].load(ordering: .relaxed)
     }
     public func transmitDrops(_ reason: DropReason) -> UInt64 {
-        words[7 + DropReason.count + Int(reason.rawValue)].load(ordering: .relaxed)
+        words[Counters.drops + DropReason.count + Int(reason.rawValue)].load(ordering: .relaxed)
     }
 
     /// A copy of the row.
@@ -129,9 +134,9 @@ public struct CounterSnapshot: Equatable, Sendable {
     }
 
     public subscript(counter: Counter) -> UInt64 { words[counter.rawValue] }
-    public func receiveDrops(_ reason: DropReason) -> UInt64 { words[7 + Int(reason.rawValue)] }
+    public func receiveDrops(_ reason: DropReason) -> UInt64 { words[Counters.drops + Int(reason.rawValue)] }
     public func transmitDrops(_ reason: DropReason) -> UInt64 {
-        words[7 + DropReason.count + Int(reason.rawValue)]
+        words[Counters.drops + DropReason.count + Int(reason.rawValue)]
     }
     public var receiveDropTotal: UInt64 { DropReason.allCases.reduce(0) { $0 + receiveDrops($1) } }
     public var transmitDropTotal: UInt64 { DropReason.allCases.reduce(0) { $0 + transmitDrops($1) } }

@@ -11,6 +11,7 @@ public enum DropReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case hairpin
     case splitHorizon
     case noDestination
+    case floodingDisabled
     // VXLAN datagrams as they come in.
     case datagramTruncated
     case vxlanTruncated
@@ -35,7 +36,7 @@ public enum DropReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case underlayError
 
     /// Number of reasons: the length of a drop counter row.
-    @inlinable public static var count: Int { 26 }
+    @inlinable public static var count: Int { 27 }
 
     /// The name used in JSON, metrics labels and documentation.
     public var name: String {
@@ -46,6 +47,7 @@ public enum DropReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .hairpin: "hairpin"
         case .splitHorizon: "split_horizon"
         case .noDestination: "no_destination"
+        case .floodingDisabled: "flooding_disabled"
         case .datagramTruncated: "datagram_truncated"
         case .vxlanTruncated: "vxlan_truncated"
         case .vxlanFlags: "vxlan_flags"
@@ -76,9 +78,12 @@ public enum DropReason: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .badOffload: "checksum or segmentation metadata points outside the frame or fits no protocol"
         case .reservedMulticast:
             "to 01:80:c2:00:00:0x, which bridges do not forward unless forward_bpdu is set"
-        case .hairpin: "the destination MAC lives behind the port the frame came from"
+        case .hairpin:
+            "the destination MAC, or the station asked for, lives behind the port the frame came from"
         case .splitHorizon: "from a tunnel, and the destination MAC lives behind a tunnel"
         case .noDestination: "to be flooded, but the bridge has no other port"
+        case .floodingDisabled:
+            "to be flooded, but flooding to tunnels is disabled and there is no other port"
         case .datagramTruncated: "UDP datagram larger than the receive buffer"
         case .vxlanTruncated: "UDP payload shorter than a VXLAN header (8 bytes)"
         case .vxlanFlags: "VXLAN I flag clear (RFC 7348 section 5)"

@@ -86,15 +86,23 @@ public struct Engine: ~Copyable {
             deliver(&frame, shape, verdict.egress, &delivery, &output)
         } else {
             let bridge = view.bridges[Int(port.bridge)]
+            if !bridge.bindings.isEmpty, !port.isTunnel, shape.transport == .other {
+                switch inquire(frame, shape, bridge, delivery, &output) {
+                case .answered: return
+                case .heard: return port.counters.dropReceived(.hairpin)
+                case .other: break
+                }
+            }
             let start = Int(bridge.floodStart)
+            let reachesTunnels = !port.isTunnel && bridge.floodsTunnels
             // Locals first: they take a partial checksum as it is. Split horizon: no tunnel after a tunnel.
-            let members =
-                Int(bridge.localCount) &+ (port.isTunnel ? 0 : Int(bridge.tunnelCount))
+            let members = Int(bridge.localCount) &+ (reachesTunnels ? Int(bridge.tunnelCount) : 0)
             for position in start..<(start &+ members) where view.flood[position] != ingress {
                 deliver(&frame, shape, view.flood[position], &delivery, &output)
             }
             if delivery.copies == 0 {
-                port.counters.dropReceived(.noDestination, frame.frameCount)
+                let isHeldBack = !port.isTunnel && !bridge.floodsTunnels
+                port.counters.dropReceived(isHeldBack ? .floodingDisabled : .noDestination, frame.frameCount)
                 return
             }
         }
@@ -202,10 +210,16 @@ public struct Engine: ~Copyable {
         let count = TooBig.answer(to: frame.first, shape, mtu: mtu, into: memory)
         guard count > 0, errors.take(nowMilliseconds: delivery.now) else { return }
         delivery.wasAnswered = true
-        let port = view.ports[Int(delivery.ingress)]
-        port.counters.add(.icmpGenerated)
+        view.ports[Int(delivery.ingress)].counters.add(.icmpGenerated)
+        giveBack(memory, count, delivery, &output)
+    }
+
+    /// Sends a frame made here to where the one it answers came from; a tunnel leads to the sender, too.
+    @inlinable
+    mutating func giveBack<Output: EngineOutput & ~Copyable>(
+        _ memory: UnsafeMutableRawPointer, _ count: Int, _ delivery: Delivery, _ output: inout Output
+    ) {
         var answer = Superframe(base: memory, byteCount: count)
-        // The answer goes back where the frame came from; a tunnel leads to the sender, too.
         var ignored = Delivery(ingress: delivery.ingress, now: delivery.now)
         ignored.wasAnswered = true
         deliver(&answer, FrameShape(answer), delivery.ingress, &ignored, &output)

@@ -15,18 +15,21 @@ public struct PackedAddress: BitwiseCopyable, Hashable, Sendable {
     public var high: UInt64
     public var low: UInt64
 
+    @_noLocks
     @inlinable
     public init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low
     }
 
+    @_noLocks
     @inlinable
     public init(_ address: IPv4Address) {
         high = 0
         low = 0xffff_0000_0000 | UInt64(address.rawValue)
     }
 
+    @_noLocks
     @inlinable
     public init(_ address: IPv6Address) {
         high = address.high
@@ -42,7 +45,7 @@ public struct PackedAddress: BitwiseCopyable, Hashable, Sendable {
 
     /// "No address": what an absent `local_ip` is.
     @inlinable public static var none: PackedAddress { @_noLocks get { PackedAddress(high: 0, low: 0) } }
-    @inlinable public var isIPv4: Bool { high == 0 && low &>> 32 == 0xffff }
+    @inlinable public var isIPv4: Bool { @_noLocks get { high == 0 && low &>> 32 == 0xffff } }
 }
 
 /// A port, as its bridge forwards to it.
@@ -107,11 +110,15 @@ public struct TunnelEntry: BitwiseCopyable, Sendable {
     }
 }
 
-/// A bridge: its MAC table and where to flood.
+/// A bridge: its tables and where to flood.
 @frozen
 public struct BridgeEntry: BitwiseCopyable, Sendable {
     public var table: ForwardingTable
     public var forwardsReserved = false
+    /// Whether what is flooded goes to tunnels as well as to local ports.
+    public var floodsTunnels = true
+    /// Addresses that are answered for.
+    public var bindings = BindingTable.none
     /// The bridge's ports in the flood array: local ones first, then tunnels.
     @usableFromInline var floodStart: UInt32 = 0
     @usableFromInline var localCount: UInt32 = 0

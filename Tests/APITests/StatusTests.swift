@@ -23,6 +23,7 @@ import Wire
                 + #""managed_by":"local","state":"ok","#
                 + #""counters":{"rx_packets":0,"rx_bytes":0,"rx_dropped":0,"tx_packets":0,"#
                 + #""tx_bytes":0,"tx_dropped":0,"rx_forwarded":0,"rx_copies":0,"icmp_generated":0,"#
+                + #""neigh_answered":0,"#
                 + #""drops":{"bad_checksum":1,"unknown_vni":2}}}}"#)
         let again = try Tunnel.Document.schema.decode(.object(document.json))
         #expect(again.spec == tunnel)
@@ -56,10 +57,11 @@ import Wire
         entry = MACEntry(mac: entry.mac, port: "vxlan1", type: .static)
         entry.remoteIP = IPAddress("192.0.2.7")
         entry.vni = VNI(truncating: 9)
+        entry.ips = [IPAddress("198.51.100.11")!]
         #expect(
             text(entry.json)
                 == #"{"mac":"02:00:00:00:00:ab","port":"vxlan1","type":"static","#
-                + #""remote_ip":"192.0.2.7","vni":9}"#
+                + #""remote_ip":"192.0.2.7","vni":9,"ips":["198.51.100.11"]}"#
         )
     }
 

@@ -79,7 +79,7 @@ extension OnTheHost {
                     good: #"{"vni":7}"#,
                     fields: [
                         "addresses", "mac", "mtu", "vni", "mac_aging_seconds", "mac_table_size",
-                        "forward_bpdu",
+                        "forward_bpdu", "flooding", "neigh_suppress",
                     ]),
                 Target(
                     existing: "\(bridge)/ports/p0", new: "\(bridge)/ports/p1", good: port,
@@ -91,7 +91,7 @@ extension OnTheHost {
                     ]),
                 Target(
                     existing: "\(bridge)/macs/02:00:00:00:00:01", new: "\(bridge)/macs/02:00:00:00:00:02",
-                    good: #"{"port":"p0"}"#, fields: ["port"]),
+                    good: #"{"port":"p0"}"#, fields: ["port", "ips"]),
             ]
             for target in targets { #expect(await agent.put(target.existing, target.good).status == 201) }
             return targets

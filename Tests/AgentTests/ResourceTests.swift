@@ -144,7 +144,7 @@ extension OnTheHost {
                     Array(
                         #"""
                         {"mac":"02:00:00:00:00:09","port":"t0","type":"static",
-                         "remote_ip":"198.51.100.7","vni":42, "managed_by": "local"}
+                         "remote_ip":"198.51.100.7","vni":42, "ips": [], "managed_by": "local"}
                         """#.utf8))
                 #expect(created.json == expected)
                 #expect(await agent.get(entry).json == expected)

@@ -202,6 +202,24 @@ import Wire
             "an entry to another bridge's port",
             "static entry 02:00:00:00:00:09: bridge br0 has no port or tunnel called p1"
         ) { $0.bridges[br0]?.macs[mac] = StaticMAC(port: "p1") },
+        Case("addresses that differ, and the same one in two bridges", nil) {
+            $0.bridges[br0]?.macs[mac] = StaticMAC(
+                port: "p0", ips: ["192.0.2.9", "2001:db8::9"].map(\.address))
+            $0.bridges[br0]?.macs["02:00:00:00:00:0a".mac] = StaticMAC(
+                port: "t0", ips: ["192.0.2.10".address])
+            $0.bridges[br1]?.macs[mac] = StaticMAC(port: "p1", ips: ["192.0.2.9".address])
+        },
+        Case(
+            "one address of two entries",
+            "static entry 02:00:00:00:00:09 of bridge br0 and static entry 02:00:00:00:00:0a of bridge br0 both "
+                + "have address 2001:db8::9"
+        ) {
+            for (number, port) in [(9, "p0"), (10, "t0")] {
+                let address = IPAddress("192.0.2.\(number)")!
+                $0.bridges[br0]?.macs[MACAddress(rawValue: 0x0200_0000_0000 + UInt64(number))] = StaticMAC(
+                    port: port, ips: [address, "2001:db8::9".address])
+            }
+        },
         Case("as many static entries as the table has places", nil) { fill(&$0, 10) },
         Case(
             "one static entry more than the table has places",

@@ -46,6 +46,40 @@ struct EngineTests {
         bed.expectBalance()
     }
 
+    @Test("with flooding disabled nothing unknown leaves by a tunnel, and all of it by local ports")
+    func floodingDisabled() {
+        let bed = Bed()
+        bed.rig.disableFlooding(bed.bridge)
+        var engine = Engine(bed.rig.program)
+        let others = [bed.locals[1], bed.locals[2]]
+        for destination in [MACAddress.broadcast, mac("33:33:00:00:00:01"), mac(77)] {
+            let frame = ethernet([1], .arp, from: mac(1), to: destination)
+            for _ in 0..<2 { #expect(engine.forward(frame, ingress: bed.locals[0]).map(\.port) == others) }
+        }
+        // From a tunnel as ever; what was learned from it is reached through it.
+        let frame = ethernet([1], .arp, from: mac(9), to: .broadcast)
+        #expect(engine.receive(vxlan(frame), from: "192.0.2.2").map(\.port) == bed.locals.sorted())
+        let known = ethernet([1], .ipv4, from: mac(1), to: mac(9))
+        #expect(engine.forward(known, ingress: bed.locals[0]).map(\.port) == [bed.tunnels[1]])
+        #expect(bed.rig.total(bed.bridge).receiveDropTotal == 0)
+        bed.expectBalance()
+    }
+
+    @Test("with flooding disabled a frame that has no local port to go to is dropped for that reason")
+    func floodingDisabledAlone() {
+        let rig = Rig()
+        let bridge = rig.bridge()
+        let alone = rig.local(bridge)
+        rig.tunnel(bridge, to: "192.0.2.1")
+        rig.disableFlooding(bridge)
+        var engine = Engine(rig.program)
+        for _ in 0..<3 {
+            #expect(engine.forward(ethernet([1], .ipv4, to: .broadcast), ingress: alone).isEmpty)
+        }
+        #expect(rig.counters(alone).receiveDrops(.floodingDisabled) == 3)
+        #expect(rig.counters(alone).receiveDropTotal == 3 && rig.counters(alone)[.rxForwarded] == 0)
+    }
+
     @Test("a broadcast from a tunnel goes to local ports only")
     func splitHorizon() {
         let bed = Bed()

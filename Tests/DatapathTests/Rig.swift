@@ -32,6 +32,7 @@ final class Rig {
     var dropsReservedBits = true
     private var tables: [OwnedTable] = []
     private var rows: [CounterRows] = []
+    private var bindings: [Bindings] = []
 
     deinit { for row in rows { row.deallocate() } }
 
@@ -47,6 +48,18 @@ final class Rig {
         bridges.append(entry)
         return UInt32(bridges.count - 1)
     }
+
+    /// Pins a station to a port and binds addresses to it.
+    func bind(_ bridge: UInt32, _ stations: [(station: MACAddress, port: UInt32, addresses: [String])]) {
+        for it in stations {
+            table(bridge).setStatic(it.station, port: it.port, member: ports[Int(it.port)].member)
+        }
+        bindings.append(
+            Bindings(stations.flatMap { it in it.addresses.map { (IPAddress($0)!, it.station) } }))
+        bridges[Int(bridge)].bindings = bindings[bindings.count - 1].table
+    }
+
+    func disableFlooding(_ bridge: UInt32) { bridges[Int(bridge)].floodsTunnels = false }
 
     @discardableResult
     func local(_ bridge: UInt32, mtu: UInt32 = 1500, kind: PortEntry.Kind = .tap) -> UInt32 {

@@ -10,6 +10,7 @@ import Wire
 private struct ModelBridge {
     var locals: [UInt32] = []
     var tunnels: [UInt32] = []
+    var floodsTunnels = true
     var heard: [MACAddress: (port: UInt32, second: UInt32)] = [:]
 
     /// The ports a frame leaves by.
@@ -23,7 +24,7 @@ private struct ModelBridge {
         if !source.isGroup, source != .zero { heard[source] = (ingress, now) }
         let others = Set(locals + (isTunnel ? [] : tunnels)).subtracting([ingress])
         guard !destination.isGroup, let known = heard[destination], now - known.second < 300 else {
-            return others
+            return floodsTunnels ? others : others.subtracting(tunnels)
         }
         return others.intersection([known.port])
     }
@@ -51,6 +52,8 @@ struct SwitchModelTests {
                     model.tunnels.append(rig.tunnel(bridge, to: Self.remotes[index], vni: 100 + number))
                 }
             }
+            model.floodsTunnels = number != 1
+            if !model.floodsTunnels { rig.disableFlooding(bridge) }
             models.append(model)
         }
         // The same stations everywhere, so that bridges could get confused.

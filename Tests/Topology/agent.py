@@ -19,7 +19,7 @@ OFFLOAD = os.environ.get("VIADUCT_OFFLOAD", "auto")  # what every agent is told,
 WORKERS = os.environ.get("WORKERS")  # forwarding threads of every agent that is not told how many
 LISTEN = ("127.0.0.1", 8640)
 COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped", "rx_forwarded",
-            "rx_copies", "icmp_generated")
+            "rx_copies", "icmp_generated", "neigh_answered")
 
 
 class Answer:
@@ -219,14 +219,15 @@ class Agent:
             before = now
 
     def assert_conserved(self, bridge="br0"):
-        """Nothing is lost without a name: received = forwarded + dropped for each member, and every copy made was
-        sent or dropped."""
+        """Nothing is lost without a name: received = forwarded + answered + dropped for each member, and every copy
+        made was sent or dropped."""
         members = self.at_rest(bridge)
         for path, c in members.items():
-            assert c["rx_packets"] == c["rx_forwarded"] + c["rx_dropped"], f"{path}: {c}"
+            assert c["rx_packets"] == c["rx_forwarded"] + c["neigh_answered"] + c["rx_dropped"], f"{path}: {c}"
             assert c["rx_dropped"] + c["tx_dropped"] == sum(c["drops"].values()), f"{path}: {c}"
         total = {key: sum(c[key] for c in members.values()) for key in COUNTERS}
-        assert total["rx_copies"] + total["icmp_generated"] == total["tx_packets"] + total["tx_dropped"], members
+        made = total["rx_copies"] + total["icmp_generated"] + total["neigh_answered"]
+        assert made == total["tx_packets"] + total["tx_dropped"], members
         return members
 
     def macs(self, bridge="br0"):

@@ -22,7 +22,8 @@ lab.py      namespaces, links, processes, and their end        traffic.py  ping,
 agent.py    a host that runs viaduct, and its REST client      frames.py   packets by hand, byte by byte
 bench.py    an agent whose far end is the test itself
 kernel.py   a host that runs the kernel's vxlan device         pcap.py     captures, read by tshark
-ovs.py      a host that runs its own Open vSwitch              conftest.py the fixtures
+ovs.py      a host that runs its own Open vSwitch              written.py  agents with static entries for all
+conftest.py the fixtures
 
 Nothing is skipped: a part that is missing is a failure. Nothing leaves the namespaces, and nothing outlives
 the fixture that made it. The binary under test is $VIADUCT; its agents run with --offload $VIADUCT_OFFLOAD (auto).

@@ -81,6 +81,12 @@ def icmp_echo(payload=b"", *, kind=8, identity=1, sequence=1):
     return raw[:2] + struct.pack("!H", checksum(raw)) + raw[4:]
 
 
+def icmp6(source, destination, message):
+    """An ICMPv6 message with its checksum, whatever was in the field."""
+    raw = message[:2] + b"\0\0" + message[4:]
+    return raw[:2] + struct.pack("!H", checksum(_pseudo(source, destination, ICMP6, len(raw)) + raw)) + raw[4:]
+
+
 def arp(source_mac, source_ip, target_ip, *, operation=1, target_mac="00:00:00:00:00:00"):
     return struct.pack(
         "!HHBBH6s4s6s4s", 1, ETHERTYPE_IPV4, 6, 4, operation, mac_bytes(source_mac),

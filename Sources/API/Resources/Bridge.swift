@@ -13,7 +13,7 @@ public struct Bridge: Resource {
     public var addresses: [IPPrefix] = []
     /// Of the local port; nil lets the agent choose one that stays the same for this name.
     public var mac: MACAddress?
-    /// Of the local port, in bytes; nil takes the smallest that its tunnels leave.
+    /// Of the local port and of every other TAP, in bytes; nil takes the smallest that its tunnels leave.
     public var mtu: Int?
     /// For its tunnels that have none of their own.
     public var vni = VNI(truncating: 0)
@@ -39,7 +39,9 @@ public struct Bridge: Resource {
         // 68 is the least IPv4 allows (RFC 791 §3.2); a TAP takes 65535 less its Ethernet header.
         Field(
             "mtu", \.mtu, range: 68...65521,
-            doc: "MTU of the local port in bytes. Default: the smallest its tunnels leave.", example: 1450)
+            doc:
+                "MTU in bytes of the local port and of the bridge's ports of type internal and tap. Default: the "
+                + "smallest the tunnels leave. A system port keeps its interface's.", example: 1450)
         Field("vni", \.vni, doc: "VXLAN network identifier of tunnels that give none.", example: 100)
         // Open vSwitch takes 15 to 3600; shorter suits mobile guests and tests, a day suits quiet networks.
         Field(
@@ -57,11 +59,14 @@ public struct Bridge: Resource {
         Field(
             "flooding", \.flooding,
             doc: "What becomes of broadcast, multicast and unknown unicast frames of this host. "
-                + "head_end_replication: a copy to every tunnel. disabled: none to any tunnel.",
+                + "head_end_replication: a copy to every tunnel. disabled: none to any tunnel, so that stations "
+                + "there are reached by static and learned entries alone.",
             example: "head_end_replication")
         Field(
             "neigh_suppress", \.neighSuppress,
-            doc: "Answer ARP requests and neighbour solicitations for the addresses of static entries.",
+            doc:
+                "Answer ARP requests and neighbour solicitations of local ports for the addresses (ips) of static "
+                + "entries, instead of flooding them.",
             example: true)
     }
 

@@ -30,8 +30,9 @@ public struct StaticMAC: Resource {
         Field(
             "ips", \.ips, as: .list(of: .interface, limit: addressLimit),
             doc:
-                "IP addresses of the station: ARP requests and neighbour solicitations of others on this host "
-                + "for them are answered here, unless the bridge's neigh_suppress is false.",
+                "IP addresses of the station, each of one entry of the bridge: ARP requests and neighbour "
+                + "solicitations of others on this host for them are answered here, unless the bridge's "
+                + "neigh_suppress is false. Those of the local port the kernel answers.",
             example: ["198.51.100.11"])
     }
 }

@@ -12,6 +12,7 @@ public struct Counters: Record {
     public var rxForwarded = 0
     public var rxCopies = 0
     public var icmpGenerated = 0
+    public var neighAnswered = 0
     /// By the datapath's names of the reasons. Zeros are not written.
     public var drops: [String: Int] = [:]
 
@@ -36,7 +37,8 @@ public struct Counters: Record {
             example: 0)
         Field(
             "rx_forwarded", \.rxForwarded, as: .count,
-            doc: "Packets that came in and were delivered at least once; the rest are rx_dropped.",
+            doc:
+                "Packets that came in and were delivered at least once; the rest are rx_dropped and neigh_answered.",
             example: 11)
         Field(
             "rx_copies", \.rxCopies, as: .count,
@@ -45,6 +47,9 @@ public struct Counters: Record {
         Field(
             "icmp_generated", \.icmpGenerated, as: .count,
             doc: "ICMP errors sent back: fragmentation needed and packet too big.", example: 0)
+        Field(
+            "neigh_answered", \.neighAnswered, as: .count,
+            doc: "ARP requests and neighbour solicitations that ended here, each in one answer.", example: 0)
         Field(
             "drops", \.drops, as: .counts, doc: "Dropped packets by reason; only reasons that occurred.",
             example: ["unknown_vni": 1])

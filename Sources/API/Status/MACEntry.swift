@@ -19,6 +19,8 @@ public struct MACEntry: Record {
     public var remoteIP: IPAddress?
     /// Towards it, when it is behind a tunnel.
     public var vni: VNI?
+    /// Addresses bound to it; nil for a learned entry.
+    public var ips: [IPAddress]?
     /// "local", or the name of the controller that pushed it; nil for a learned entry.
     public var managedBy: String?
 
@@ -42,6 +44,9 @@ public struct MACEntry: Record {
             example: 12)
         Field("remote_ip", \.remoteIP, doc: "VTEP it is behind, if any.", example: "192.0.2.7")
         Field("vni", \.vni, doc: "Network identifier towards it, if behind a tunnel.", example: 100)
+        Field(
+            "ips", \.ips, as: .answerList(of: .interface),
+            doc: "Addresses of the station, as written; static entries only.", example: ["198.51.100.11"])
         Field("managed_by", \.managedBy, as: .prose, doc: Manager.doc, example: "local")
     }
 }

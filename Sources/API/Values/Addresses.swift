@@ -63,6 +63,10 @@ extension IPAddress: FieldValue {
         case .v6(let address): !address.isLinkLocal && !address.isIPv4Mapped
         }
     }
+
+    fileprivate var isIPv4Mapped: Bool {
+        if case .v6(let address) = self { address.isIPv4Mapped } else { false }
+    }
 }
 
 extension Codec where Value == IPAddress {
@@ -78,12 +82,14 @@ extension Codec where Value == IPAddress {
 }
 
 extension Codec where Value == IPAddress {
-    /// The address of an interface.
+    /// The address of an interface; an IPv4-mapped one is an IPv4 address in disguise.
     public static var interface: Codec {
         .text(
-            wanted: "a unicast IPv4 or IPv6 address, not loopback", jsonSchema: addressSchema,
+            wanted: "a unicast IPv4 or IPv6 address, not loopback or IPv4-mapped", jsonSchema: addressSchema,
             example: "192.0.2.11",
-            parse: { text in IPAddress(text).flatMap { $0.isHost && !$0.isLoopback ? $0 : nil } },
+            parse: { text in
+                IPAddress(text).flatMap { $0.isHost && !$0.isLoopback && !$0.isIPv4Mapped ? $0 : nil }
+            },
             print: \.description)
     }
 }

@@ -30,7 +30,7 @@ enum MACRoutes: Routes {
             let isDryRun = try call.isDryRun()
             let entry = try await agent.core.macEntry(mac, of: owner)
             try Preconditions(call.request).check(
-                EntityTag(StaticMAC(port: entry.port).json), call.request.rawPath)
+                EntityTag(entry.spec.json), call.request.rawPath)
             if isDryRun { return .document(DryRun(PlanDocument()).json) }
             _ = try await agent.core.forgetMAC(mac, of: owner)
             return .noContent
@@ -49,7 +49,11 @@ enum MACRoutes: Routes {
 
 extension MACEntry {
     /// Where it is, without how long ago.
-    fileprivate var place: JSONObject { ["port": .string(port), "type": .string(type.rawValue)] }
+    fileprivate var place: JSONObject {
+        var place = spec.json
+        place["type"] = .string(type.rawValue)
+        return place
+    }
 }
 
 extension AgentCore {

@@ -177,8 +177,12 @@ import Testing
         _ = try await CommandRun("mac set br0 02:00:00:00:00:02 port=web1", on: agent)
         #expect(agent.writes.map(\.method) == ["PUT"])
         #expect(agent.specs["/v1/bridges/br0/macs/02:00:00:00:00:02"] == ["port": "web1", "ips": []])
+        _ = try await CommandRun(
+            "mac set br0 02:00:00:00:00:02 port=web1 ips=192.0.2.1,2001:db8::1", on: agent)
+        let ips: JSONValue = ["192.0.2.1", "2001:db8::1"]
+        #expect(agent.specs["/v1/bridges/br0/macs/02:00:00:00:00:02"] == ["port": "web1", "ips": ips])
         let empty = try await CommandRun("mac delete br0", on: agent, arguments: [""])
-        #expect(empty.exitCode == 64 && agent.writes.count == 1)
+        #expect(empty.exitCode == 64 && agent.writes.count == 2)
         _ = try await CommandRun("bridge delete br0", on: agent)
         #expect(agent.specs.keys.sorted() == ["/v1/bridges/br1"])
     }
