@@ -57,8 +57,10 @@ let package = Package(
         .executableTarget(
             name: "viaduct-micro", dependencies: ["Datapath", "LinuxIO", "Wire"], path: "Tests/Bench/Micro",
             swiftSettings: strict),
+        // No part of the product either: makes a test's abort say where.
+        .target(name: "CAbort", path: "Tests/CAbort"),
         .testTarget(
-            name: "viaductTests", dependencies: ["viaduct", "API", "Agent", "HTTP", "JSON"],
+            name: "viaductTests", dependencies: ["viaduct", "API", "Agent", "CAbort", "HTTP", "JSON"],
             swiftSettings: strict),
     ]
         + room("Wire", ["CChecksum"], exclude: ["vectors.py"])
