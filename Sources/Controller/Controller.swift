@@ -68,7 +68,10 @@ public struct Controller: Service {
     private func open(_ member: LeaderInfo) throws -> any FleetStore {
         switch settings.store {
         case .sqlite(let path): try SQLiteFleetStore(path: path, as: member)
-        case .etcd: throw StartError("store: no etcd yet")
+        case .etcd(let members):
+            EtcdFleetStore(
+                endpoints: try members.map { try HTTPClientAddress($0) }, controller: settings.name, as: member,
+                leaseSeconds: settings.leaseTTLSeconds)
         }
     }
 

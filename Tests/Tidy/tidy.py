@@ -27,7 +27,7 @@ ROOMS = {
     "API": {"CGnuTLS", "Wire", "JSON"} | SYSTEM,
     "HTTP": {"CMicroHTTPD", "CGnuTLS", "CCurl", "JSON"} | SYSTEM,
     "REST": {"API", "HTTP", "JSON", "Proc", "Wire", "Logging"} | SYSTEM,
-    "Store": {"GRDB", "HTTP"} | SYSTEM,
+    "Store": {"GRDB", "HTTP", "JSON"} | SYSTEM,
     "Agent": {
         "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Wire", "Logging",
         "ServiceLifecycle"}
