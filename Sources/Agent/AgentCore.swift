@@ -111,12 +111,13 @@ actor AgentCore {
     // MARK: Writing
 
     /// Drives the host to another desired state, or leaves everything as it is and says why. `changes` is all
-    /// that differs: what it costs is in proportion to them, not to the state, but for compiling the program.
+    /// that differs: what it costs is in proportion to them, not to the state, but for compiling the program. MAC
+    /// entries are in tables, which change without one.
     func transition(to wanted: DesiredState, _ changes: [ResourceChange]) throws(Refusal) {
         guard !isShutDown else { throw Refusal(.unavailable, "the agent is stopping") }
         let transfer = try claims.transfer(changes, from: desired, to: wanted)
         let actions = plan(changes)
-        let bridges = Set(actions.map(\.bridge))
+        let bridges = Set(actions.filter { !$0.isAboutEntry }.map(\.bridge))
         var change = ChangeLog()
         do throws(Refusal) {
             for action in actions where action.makes {
@@ -147,9 +148,10 @@ actor AgentCore {
         for action in actions where !action.makes { host.destroy(action) }
         desired = wanted
         guard !actions.isEmpty else { return }
-        host.closeUnusedSockets(wanted)
         claims.carryOut(transfer)
         for action in actions { stepCounts[action.sort, default: 0] += 1 }
+        guard !bridges.isEmpty else { return host.adoptEntries(desired) }
+        host.closeUnusedSockets(wanted)
         host.adopt(desired)
     }
 

@@ -42,9 +42,9 @@ final class Host {
     private var numbers = NumberPool(first: 0)
     private var lastIdentity: UInt64 = 0
     private let absent = CounterRows.allocate()
-    /// MAC table work to be done with the next program, while no worker breathes.
+    /// Work on tables to be done with the next program, or without one, while no worker breathes.
     private var migration: [TableStep] = []
-    /// Bridges whose addresses, or what is answered for, may have changed since the last program.
+    /// Bridges whose stations' addresses, or whether they are answered for, may have changed.
     private var unbound: Set<Name> = []
     /// Kept until the next program is in force.
     private var graveyard: [AnyObject] = []
@@ -67,13 +67,14 @@ final class Host {
 
     var workerCount: Int { workers.count }
 
-    /// A change of a MAC table, done between two breaths.
+    /// A change of a bridge's tables, done between two breaths.
     enum TableStep: Sendable {
         case adopt(ForwardingTable, from: ForwardingTable)
         case setAgeing(ForwardingTable, seconds: Int)
         case flush(ForwardingTable, member: UInt32)
         case pin(ForwardingTable, MACAddress, port: UInt32, member: UInt32)
         case unpin(ForwardingTable, MACAddress)
+        case bind(Bindings, BindingRows)
 
         func run() {
             switch self {
@@ -83,12 +84,13 @@ final class Host {
             case .pin(let table, let mac, let port, let member):
                 table.setStatic(mac, port: port, member: member)
             case .unpin(let table, let mac): table.removeStatic(mac)
+            case .bind(let bindings, let rows): bindings.replace(with: rows)
             }
         }
     }
 
     func later(_ step: TableStep) { migration.append(step) }
-    /// Has a bridge's bindings made anew for the next program.
+    /// Has a bridge's bindings made anew.
     func bindAnew(_ bridge: Name) { unbound.insert(bridge) }
 
     // MARK: Places
@@ -131,15 +133,8 @@ final class Host {
     /// Compiles the present state and waits until the workers run it; then lets go of what it replaced.
     func adopt(_ desired: DesiredState) {
         adoptionCount += 1
-        for name in unbound {
-            guard let bridge = bridges[name], let spec = desired.bridges[name] else { continue }
-            bury(bridge.bindings)
-            bridge.bindings = Bindings(spec.bindings(of: name))
-        }
-        unbound.removeAll()
         let programs = compile(desired)
-        let steps = migration
-        migration.removeAll()
+        let steps = takeSteps(desired)
         workers.adopt(programs, senders: senders) { for step in steps { step.run() } }
         graveyard.removeAll()
         for place in freedPlaces {
@@ -150,6 +145,22 @@ final class Host {
         freedPlaces.removeAll()
         for listener in closedListeners { retired = retired + listener.counters.snapshot }
         closedListeners.removeAll()
+    }
+
+    /// Brings the tables up to date where nothing else has changed: programs and flows stay as they are.
+    func adoptEntries(_ desired: DesiredState) {
+        let steps = takeSteps(desired)
+        workers.perform { for step in steps { step.run() } }
+    }
+
+    private func takeSteps(_ desired: DesiredState) -> [TableStep] {
+        defer { migration.removeAll() }
+        for name in unbound {
+            guard let bridge = bridges[name], let spec = desired.bridges[name] else { continue }
+            later(.bind(bridge.bindings, BindingRows(spec.bindings(of: name))))
+        }
+        unbound.removeAll()
+        return migration
     }
 
     /// One program per worker: the first is compiled, the others are made from it.

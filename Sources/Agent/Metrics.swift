@@ -84,7 +84,8 @@ extension AgentCore {
         page.sample([], UInt64(host.degradedCount))
         page.family(
             "viaduct_programs_adopted_total", .counter,
-            "Programs the forwarding threads took over: one for each change, and for what the host does by itself."
+            "Programs the forwarding threads took over: one for each change of more than MAC entries, and for what "
+                + "the host does by itself."
         )
         page.sample([], host.adoptionCount)
         page.family("viaduct_changes_total", .counter, "Steps carried out for requests, by sort.")

@@ -32,6 +32,14 @@ enum Action: Equatable, Sendable {
         }
     }
 
+    /// Whether it changes nothing but tables.
+    var isAboutEntry: Bool {
+        switch self {
+        case .pinMAC, .unpinMAC: true
+        default: false
+        }
+    }
+
     /// What it is about.
     var resource: ResourceID {
         switch self {

@@ -115,7 +115,7 @@ final class RunningBridge {
     private(set) var memory: ZeroedMemory
     private(set) var table: ForwardingTable
     /// Addresses that are answered for.
-    var bindings = Bindings([])
+    let bindings = Bindings()
     var members = NumberPool(first: 1)
     let local: RunningPort
     var ports: [Name: RunningPort] = [:]

@@ -114,7 +114,7 @@ extension OnTheHost {
             return steps
         }
 
-        @Test("a thousand tunnels in a batch are one program, and writing what is there is none")
+        @Test("a thousand tunnels are one program; writing what is there, or MAC entries, is none")
         func programs() async throws {
             try await TestAgent.run { agent async throws in
                 let path = "/v1/bridges/\(agent.site.name("b"))"
@@ -128,18 +128,25 @@ extension OnTheHost {
                 let body = Array(#"{"operations":[\#(operations.joined(separator: ","))]}"#.utf8)
                 let writes = try Write.all(of: Batch.parse(body))
                 #expect(try await agent.core.programs { core in _ = try core.write(writes) } == 1)
-                #expect(await steps(agent) == ["create_bridge": 1, "create_tunnel": 1000])
+                var expected = ["create_bridge": 1, "create_tunnel": 1000]
+                #expect(await steps(agent) == expected)
                 let idle = try await agent.core.programs { core in
                     _ = try core.write(writes)
                     _ = try core.write([writes[7]])
                     _ = try core.patch(writes[8].id, .object([:]), .none, dryRun: false)
                     _ = try core.write([Write(id: writes[9].id, spec: nil)], dryRun: true)
+                    let entry = ResourceID.mac(writes[7].id.bridge, "02:00:00:00:00:09".mac)
+                    let spec = Spec.mac(StaticMAC(port: "t9", ips: ["192.0.2.9".address]))
+                    _ = try core.write([Write(id: entry, spec: spec)])
+                    #expect(core.host.bridges[entry.bridge]?.bindings.table.isEmpty == false)
+                    _ = try core.write([Write(id: entry, spec: nil)])
+                    #expect(core.host.bridges[entry.bridge]?.bindings.table.isEmpty == true)
                 }
                 #expect(idle == 0)
                 #expect(await agent.batch(operations).status == 200)
                 #expect(await agent.delete("\(path)/tunnels/t7").status == 204)
-                #expect(
-                    await steps(agent) == ["create_bridge": 1, "create_tunnel": 1000, "delete_tunnel": 1])
+                expected.merge(["pin_mac": 1, "unpin_mac": 1, "delete_tunnel": 1]) { $1 }
+                #expect(await steps(agent) == expected)
                 let page = await agent.get("/metrics").text
                 #expect(page.contains("viaduct_programs_adopted_total "))
             }

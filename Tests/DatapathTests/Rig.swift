@@ -54,8 +54,8 @@ final class Rig {
         for it in stations {
             table(bridge).setStatic(it.station, port: it.port, member: ports[Int(it.port)].member)
         }
-        bindings.append(
-            Bindings(stations.flatMap { it in it.addresses.map { (IPAddress($0)!, it.station) } }))
+        let rows = stations.flatMap { it in it.addresses.map { (IPAddress($0)!, it.station) } }
+        bindings.append(Bindings(BindingRows(rows)))
         bridges[Int(bridge)].bindings = bindings[bindings.count - 1].table
     }
 
