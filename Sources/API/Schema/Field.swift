@@ -3,7 +3,9 @@
 
 public import JSON
 
-public struct Field<R: Record>: Sendable {
+/// An object, since there is one for a member of a type, and looking at it for every value of every body must not
+/// copy it.
+public final class Field<R: Record>: Sendable {
     /// Where the value lives in the record.
     public typealias Path<V> = any WritableKeyPath<R, V> & Sendable
 
@@ -52,7 +54,7 @@ public struct Field<R: Record>: Sendable {
     }
 
     /// A field that always has a value, with a codec narrower than its type's.
-    public init<V>(
+    public convenience init<V>(
         _ name: String, _ path: Path<V>, as codec: Codec<V>, doc: String,
         example: JSONValue? = nil, required: Bool = false
     ) {
@@ -62,7 +64,7 @@ public struct Field<R: Record>: Sendable {
     }
 
     /// A field that may be absent, with a codec narrower than its type's.
-    public init<V>(
+    public convenience init<V>(
         _ name: String, _ path: Path<V?>, as codec: Codec<V>, doc: String,
         example: JSONValue? = nil
     ) {
@@ -72,7 +74,7 @@ public struct Field<R: Record>: Sendable {
     }
 
     /// A field that always has a value.
-    public init<V: FieldValue>(
+    public convenience init<V: FieldValue>(
         _ name: String, _ path: Path<V>, doc: String, example: JSONValue? = nil,
         required: Bool = false
     ) {
@@ -80,14 +82,14 @@ public struct Field<R: Record>: Sendable {
     }
 
     /// A field that may be absent.
-    public init<V: FieldValue>(
+    public convenience init<V: FieldValue>(
         _ name: String, _ path: Path<V?>, doc: String, example: JSONValue? = nil
     ) {
         self.init(name, path, as: V.codec, doc: doc, example: example)
     }
 
     /// An integer in a range.
-    public init(
+    public convenience init(
         _ name: String, _ path: Path<Int>, range: ClosedRange<Int>, doc: String,
         example: JSONValue? = nil, required: Bool = false
     ) {
@@ -95,7 +97,7 @@ public struct Field<R: Record>: Sendable {
     }
 
     /// An integer in a range that may be absent.
-    public init(
+    public convenience init(
         _ name: String, _ path: Path<Int?>, range: ClosedRange<Int>, doc: String,
         example: JSONValue? = nil
     ) {
@@ -103,7 +105,7 @@ public struct Field<R: Record>: Sendable {
     }
 
     /// A field of answers that follows from the others.
-    init<V>(
+    convenience init<V>(
         _ name: String, computed path: any KeyPath<R, V> & Sendable, as codec: Codec<V>, doc: String,
         example: JSONValue? = nil
     ) {

@@ -109,20 +109,17 @@ final class SimulatedAgent: Sendable {
                 return Acknowledged(
                     document: document(state, StateChanges()), isFirst: false, isUnchanged: true)
             }
-            var new = state
-            new.changes = StateChanges()
-            try edit(&new)
-            for write in writes { try new.check(write) }
-            new.digest = new.lines.value
-            guard new.digest == head.digest else {
-                throw Problem(
-                    .digestMismatch,
-                    "/digest: wanted \(new.digest), which these resources have, found \(head.digest)")
+            state.begin()
+            do throws(Problem) {
+                try edit(&state)
+                for write in writes { try state.check(write) }
+                try state.finish(head)
+            } catch {
+                state.takeBack()
+                throw error
             }
-            new.held = head
-            state = new
             return Acknowledged(
-                document: document(new, new.changes), isFirst: isFirst, paths: writes.map(\.path))
+                document: document(state, state.changes), isFirst: isFirst, paths: writes.map(\.path))
         }
     }
 
@@ -152,14 +149,36 @@ final class SimulatedAgent: Sendable {
         var lines = StateDigest()
         /// Of the lines, as of the last push.
         var digest = SHA256(of: [])
-        /// Of the push that is being carried out.
+        /// Of the push that is being carried out, and what was there before, in the order it was changed.
         var changes = StateChanges()
+        private var before: [(path: String, held: Held?)] = []
 
         var isInSync: Bool { held.map { $0.digest == digest } ?? resources.isEmpty }
+
+        mutating func begin() {
+            changes = StateChanges()
+            before = []
+        }
+
+        mutating func finish(_ head: StateHead) throws(Problem) {
+            let found = lines.value
+            guard found == head.digest else {
+                throw Problem(
+                    .digestMismatch,
+                    "/digest: wanted \(found), which these resources have, found \(head.digest)")
+            }
+            digest = found
+            held = head
+        }
+
+        mutating func takeBack() {
+            for (path, held) in before.reversed() { note(held, at: path) }
+        }
 
         mutating func note(_ new: Held?, at path: String) {
             let old = resources.updateValue(new, forKey: path)
             guard old != new else { return }
+            before.append((path, old))
             lines.note(digestOfResource: new?.digest, at: path)
             switch (old, new) {
             case (nil, _): changes.added += 1
