@@ -67,12 +67,10 @@ extension ControllerCore {
     func pump() {
         let now = clock.now
         while let host = schedule.next(now: now) {
-            guard let transmission = pushers[host]?.start(now: now, digest: { desired.digest(of: host) }) else {
-                schedule.ended(host)
-                look(at: host, now)
-                continue
-            }
-            send(transmission, to: host)
+            lastTransmission += 1
+            let transmission = pushers[host]?.start(
+                lastTransmission, now: now, digest: { desired.digest(of: host) })
+            if let transmission { send(transmission, to: host) }
             look(at: host, now)
         }
         alarm.set(schedule.wake(now: now), now: now) { [weak self] in await self?.ring() }
@@ -111,7 +109,6 @@ extension ControllerCore {
     ) {
         let now = clock.now
         defer { pump() }
-        schedule.ended(host)
         guard var pusher = pushers[host] else { return }
         let outcome: PushOutcome
         switch answer {

@@ -37,6 +37,8 @@ actor ControllerCore {
     /// What was last told of a host by an event.
     var told: [Name: HostSyncState] = [:]
     var schedule: PushSchedule<Name>
+    /// Number of the last request to an agent.
+    var lastTransmission = 0
     var arrivals = Arrivals()
     var random = SystemRandomNumberGenerator()
     var turn = Turn()
