@@ -1,8 +1,9 @@
 import Dispatch
 import Glibc
-import HTTP
 import Synchronization
 import Testing
+
+@testable import HTTP
 
 /// Binding, Unix sockets and stopping.
 @Suite struct LifecycleTests {

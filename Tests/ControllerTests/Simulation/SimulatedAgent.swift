@@ -14,7 +14,8 @@ extension JSONObject {
 }
 
 func digest(of content: Content) -> SHA256 {
-    StateDigest(content.map { (path: $0.key, resource: JSONObject($0.value)) }).value
+    var digest = StateDigest(content.map { (path: $0.key, resource: JSONObject($0.value)) })
+    return digest.value
 }
 
 /// What travels to an agent.
