@@ -40,4 +40,7 @@ import Testing
         close(socket)
         #expect(PortHolder.tcp(port) == nil)
     }
+
+    @Test("the kernel has a release")
+    func release() { #expect(Kernel.release.contains(".") && Kernel.release != "unknown") }
 }

@@ -82,7 +82,7 @@ import Testing
     /// A fleet that changes all the time and whose agents answer within 5 ms, but for some that never do.
     private struct Fleet {
         static let slots = 16
-        var pushers: [Pusher]
+        var pushers: [Pusher<String>]
         var schedule = PushSchedule<Int>(slots: Fleet.slots)
         var agenda = Agenda<(host: Int, id: Int)>()
         var held: [StateHead?]
@@ -97,7 +97,7 @@ import Testing
         init(count: Int, hanging: Range<Int>, knowsSuspects: Bool = true) {
             self.hanging = hanging
             self.knowsSuspects = knowsSuspects
-            pushers = Array(repeating: Pusher(controller: "fleet1", now: .zero), count: count)
+            pushers = Array(repeating: Pusher<String>(controller: "fleet1", now: .zero), count: count)
             held = Array(repeating: nil, count: count)
             for host in pushers.indices {
                 pushers[host].lead(epoch: 1, now: .zero)

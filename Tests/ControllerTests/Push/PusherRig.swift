@@ -6,16 +6,16 @@ import Testing
 @testable import Controller
 
 struct PusherRig {
-    var pusher: Pusher
+    var pusher: Pusher<String>
     var now = Duration.zero
     var random = Seeded(1)
     /// What is wanted; only its digest counts here.
     var wanted = "a"
     /// The one under way.
-    var last: Transmission?
+    var last: Transmission<String>?
 
     init(epoch: Int = 1) {
-        pusher = Pusher(controller: "fleet1", now: .zero)
+        pusher = Pusher<String>(controller: "fleet1", now: .zero)
         pusher.lead(epoch: epoch, now: .zero)
     }
 

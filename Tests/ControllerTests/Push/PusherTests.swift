@@ -111,9 +111,9 @@ private func held(_ epoch: Int, _ generation: Int, _ content: String, by control
     func manyPaths() {
         var rig = PusherRig.settled()
         rig.wanted = "b"
-        rig.pusher.changed((0...Pusher.pathLimit).map { "/\($0)" }, now: rig.now)
+        rig.pusher.changed((0...Pusher<String>.pathLimit).map { "/\($0)" }, now: rig.now)
         rig.pusher.changed(["x"], now: rig.now)
-        #expect(rig.pusher.paths.count == Pusher.pathLimit + 1, "no more are kept")
+        #expect(rig.pusher.paths.count == Pusher<String>.pathLimit + 1, "no more are kept")
         #expect(rig.send() == "PUT 1.2 b allowed")
     }
 

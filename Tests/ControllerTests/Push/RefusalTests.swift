@@ -143,7 +143,7 @@ import Testing
     @Test("what is no answer of an agent leaves the outcome open")
     func unintelligible() {
         for (status, health) in [
-            (200, HostHealth.lying), (302, .lying), (404, .refusing), (502, .unreachable),
+            (200, HostSyncState.lying), (302, .lying), (404, .refusing), (502, .unreachable),
         ] {
             var rig = pushing
             rig.answer(.unintelligible(status: status))

@@ -14,8 +14,8 @@ extension JSONObject {
 }
 
 func digest(of content: Content) -> SHA256 {
-    var digest = StateDigest(content.map { (path: $0.key, resource: JSONObject($0.value)) })
-    return digest.value
+    var lines = StateDigest(content.map { (path: $0.key, resource: JSONObject($0.value)) })
+    return lines.value
 }
 
 /// What travels to an agent.

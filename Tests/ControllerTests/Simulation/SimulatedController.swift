@@ -84,7 +84,7 @@ extension World {
         controllers[number].waves = []
         for host in 0..<World.hostCount {
             if controllers[number].pushers[host] == nil {
-                controllers[number].pushers[host] = Pusher(controller: "fleet1", now: now)
+                controllers[number].pushers[host] = Pusher<String>(controller: "fleet1", now: now)
             }
             control(number, host) { [store, now] in $0.lead(epoch: store.epoch, now: now) }
         }
