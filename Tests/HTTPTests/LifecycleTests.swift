@@ -1,9 +1,9 @@
+import CCurl
 import Dispatch
 import Glibc
+import HTTP
 import Synchronization
 import Testing
-
-@testable import HTTP
 
 /// Binding, Unix sockets and stopping.
 @Suite struct LifecycleTests {
