@@ -1,15 +1,19 @@
 /// The HTTP/1.1 client of the command line and of a controller: one server, any number of requests at once.
 ///
 /// Connections are kept and reused. It follows no redirect, obeys no proxy of the environment, speaks only
-/// plain HTTP and bounds everything a server can make it hold. Owns a `TransferLoop`; a client that is
-/// released finishes what is under way.
+/// plain HTTP and bounds everything a server can make it hold. Clients may share a pool; by itself a client has
+/// one of its own. A client that is released finishes what is under way.
 public final class HTTPClient: Sendable {
     public let address: HTTPClientAddress
     public let limits: HTTPClientLimits
-    private let loop = TransferLoop()
+    private let pool: HTTPClientPool
 
-    public init(_ address: HTTPClientAddress, limits: HTTPClientLimits = HTTPClientLimits()) {
+    public init(
+        _ address: HTTPClientAddress, pool: HTTPClientPool = HTTPClientPool(limits: .oneServer),
+        limits: HTTPClientLimits = HTTPClientLimits()
+    ) {
         self.address = address
+        self.pool = pool
         self.limits = limits
     }
 
@@ -37,7 +41,7 @@ public final class HTTPClient: Sendable {
         _ request: HTTPClientRequest, deliver: (@Sendable ([UInt8]) -> Bool)?
     ) async throws(HTTPClientError) -> HTTPClientResponse {
         let transfer = try Transfer(request, to: address, limits: limits, deliver: deliver)
-        let loop = loop
+        let loop = pool.loop
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 loop.start(transfer) { continuation.resume(returning: $0) }

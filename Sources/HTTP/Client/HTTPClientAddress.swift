@@ -1,8 +1,8 @@
 /// Where a client's server is: `http://127.0.0.1:8640`, `http://[::1]:8640` or `unix:/run/viaduct.sock`.
 ///
 /// The port is always written: 80 would be the rule of URLs and never the right answer here. Pure.
-public struct HTTPClientAddress: Equatable, Sendable {
-    enum Place: Equatable {
+public struct HTTPClientAddress: Hashable, Sendable {
+    enum Place: Hashable {
         /// The host as it stands in a URL, IPv6 in brackets.
         case tcp(host: String, port: UInt16)
         case unix(path: String)
@@ -17,13 +17,23 @@ public struct HTTPClientAddress: Equatable, Sendable {
                 "server: wanted http://HOST:PORT or unix:/PATH, found \(text.debugDescription)")
         }
         self.place = place
+        origin = Self.origin(place)
     }
 
-    /// What the URL of a request starts with. Over a Unix socket the host is only what `Host` says.
-    var origin: String {
+    /// What the URL of a request starts with.
+    let origin: String
+
+    /// Over a Unix socket nobody reads the host of the URL, but libcurl looks for a kept connection among all
+    /// that have it: so each socket has one of its own.
+    private static func origin(_ place: Place) -> String {
         switch place {
-        case .tcp(let host, let port): "http://\(host):\(port)"
-        case .unix: "http://localhost"
+        case .tcp(let host, let port): return "http://\(host):\(port)"
+        case .unix(let path):
+            // FNV-1a; two paths of one hash only share a place to look.
+            let hash = path.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) {
+                ($0 ^ UInt64($1)) &* 0x100_0000_01B3
+            }
+            return "http://unix-\(String(hash, radix: 16))"
         }
     }
 

@@ -10,11 +10,11 @@ public struct HTTPClientError: Error, Equatable, Sendable, CustomStringConvertib
         case invalidRequest
         /// Nobody answers there: no such host or socket, refused, no connection in time. Nothing was sent.
         case unreachable
-        /// The request was sent, the answer did not come in time; it may have been carried out.
+        /// The answer did not come in time.
         case timeout
         /// The answer is longer than the limits allow.
         case tooLarge
-        /// The connection broke, or what came back is not HTTP; the request may have been carried out.
+        /// The connection broke, or what came back is not HTTP.
         case interrupted
         /// The task that sent it was cancelled.
         case cancelled
@@ -23,10 +23,13 @@ public struct HTTPClientError: Error, Equatable, Sendable, CustomStringConvertib
     public var kind: Kind
     /// What was tried and why it failed.
     public var description: String
+    /// False: not a byte of the request has left, so it was certainly not carried out. True: nobody knows.
+    public var mayBeDelivered: Bool
 
-    public init(_ kind: Kind, _ description: String) {
+    public init(_ kind: Kind, _ description: String, mayBeDelivered: Bool = false) {
         self.kind = kind
         self.description = description
+        self.mayBeDelivered = mayBeDelivered
     }
 }
 
@@ -37,29 +40,33 @@ extension HTTPClientError {
     ///   - what: `GET /v1/bridges`
     ///   - detail: libcurl's own text, which names the step that failed.
     ///   - errorNumber: of the system, 0 when there is none.
-    ///   - sentByteCount: of the request; 0 means that no connection stood.
+    ///   - isSent: by any connection: libcurl may have tried a second one when a kept one had broken.
     static func from(
         _ code: CURLcode, what: String, address: HTTPClientAddress, detail: String, errorNumber: Int,
-        sentByteCount: Int, limits: HTTPClientLimits, totalSeconds: Double?
+        isSent: Bool, connectSeconds: Double, totalSeconds: Double?, silenceSeconds: Double
     ) -> HTTPClientError {
         let reason = errorNumber > 0 ? lowercased(String(cString: strerror(Int32(errorNumber)))) : detail
         switch code {
-        case CURLE_COULDNT_RESOLVE_HOST:
+        case CURLE_COULDNT_RESOLVE_HOST where !isSent:
             return HTTPClientError(.unreachable, "cannot reach \(address): no such host")
-        case CURLE_COULDNT_CONNECT:
+        case CURLE_COULDNT_CONNECT where !isSent:
             return HTTPClientError(.unreachable, "cannot reach \(address): \(reason)\(advice(errorNumber))")
-        case CURLE_OPERATION_TIMEDOUT where sentByteCount == 0:
+        case CURLE_OPERATION_TIMEDOUT where !isSent:
+            let waited = min(connectSeconds, totalSeconds ?? connectSeconds)
             return HTTPClientError(
-                .unreachable,
-                "cannot reach \(address): no connection within \(seconds(limits.connectSeconds))")
+                .unreachable, "cannot reach \(address): no connection within \(seconds(waited))")
         case CURLE_OPERATION_TIMEDOUT:
-            let waited = totalSeconds ?? limits.silenceSeconds
             return HTTPClientError(
                 .timeout,
                 "\(what) at \(address): no \(totalSeconds == nil ? "word" : "answer") "
-                    + "within \(seconds(waited))")
+                    + "within \(seconds(totalSeconds ?? silenceSeconds))", mayBeDelivered: true)
+        case CURLE_ABORTED_BY_CALLBACK:
+            return HTTPClientError(
+                .interrupted, "\(what) at \(address): the connection was closed before an answer came",
+                mayBeDelivered: isSent)
         default:
-            return HTTPClientError(.interrupted, "\(what) at \(address): \(reason)")
+            return HTTPClientError(
+                .interrupted, "\(what) at \(address): \(reason)", mayBeDelivered: isSent)
         }
     }
 

@@ -14,10 +14,13 @@ public struct HTTPClientRequest: Sendable {
     public var body: [UInt8]?
     /// In place of `HTTPClientLimits.totalSeconds`, for a long poll.
     public var totalSeconds: Double?
+    /// In place of `HTTPClientLimits.connectSeconds`.
+    public var connectSeconds: Double?
 
     public init(
         _ method: String, _ path: String, query: [(name: String, value: String)] = [],
-        headers: [(name: String, value: String)] = [], body: [UInt8]? = nil, totalSeconds: Double? = nil
+        headers: [(name: String, value: String)] = [], body: [UInt8]? = nil, totalSeconds: Double? = nil,
+        connectSeconds: Double? = nil
     ) {
         self.method = method
         self.path = path
@@ -25,6 +28,7 @@ public struct HTTPClientRequest: Sendable {
         self.headers = headers
         self.body = body
         self.totalSeconds = totalSeconds
+        self.connectSeconds = connectSeconds
     }
 
     /// `["v1", "bridges", "a b"]` → `/v1/bridges/a%20b`

@@ -1,121 +1,204 @@
 import CCurl
 import Dispatch
+import Glibc
 import Synchronization
 
-/// Runs a client's transfers side by side on one thread, with libcurl's multi interface.
+/// Runs transfers side by side on one thread: libcurl's multi interface, driven by epoll, so that a turn costs
+/// what has happened and not what is open.
 ///
-///     start, cancel ──► state ──wakeup──► run:  take in ─► perform ─► report ─► poll ─┐
-///                                          ▲                                         │
-///                                          └─────────────────────────────────────────┘
+///     start, cancel ──► inbox ──wakeup──► run:  act on sockets, timer ─► report ─► take in ─► start ─► wait ─┐
+///                                          ▲                                                                │
+///                                          └────────────────────────────────────────────────────────────────┘
 ///
-/// `run` occupies a thread only while there are transfers; the connections stay with the handle.
+/// `run` occupies a thread from the first transfer until nothing has happened for `idleSeconds`, or, after
+/// `release`, until the last transfer has ended. Then it closes whatever was kept.
 ///
-/// `@unchecked Sendable`: the multi handle and `active` belong to the serial queue; the only call from
-/// other threads is `curl_multi_wakeup`, which libcurl allows.
+/// `@unchecked Sendable`: everything but the inbox belongs to the serial queue.
 final class TransferLoop: @unchecked Sendable {
     typealias Outcome = Result<HTTPClientResponse, HTTPClientError>
 
-    /// Kept connections; a client has one server, and more than a few requests at once are rare.
-    private static var keptConnectionCount: Int { 8 }
-    /// Only a net: whatever must be seen comes with a wakeup or from a socket or timer of libcurl.
-    private static var pollMilliseconds: Int32 { 1000 }
+    /// Handles kept for later transfers; making one costs as much as a small request.
+    private static var spareHandleCount: Int { 64 }
+    /// How often those that wait for their turn are looked through for overdue ones.
+    private static var sweepInterval: Duration { .milliseconds(50) }
 
-    private struct State {
-        var arrivals: [(transfer: Transfer, report: @Sendable (Outcome) -> Void)] = []
+    private struct Inbox {
+        var arrivals: [Transfer] = []
+        var cancelled: [Transfer] = []
         var isRunning = false
+        var isReleased = false
+        /// Of the running loop.
+        var wakeup: Int32?
+        var isWoken = false
+
+        /// Once is enough until the loop has looked.
+        mutating func wake() {
+            guard let wakeup, !isWoken else { return }
+            isWoken = eventfd_write(wakeup, 1) == 0
+        }
     }
 
-    private let state = Mutex(State())
+    private let inbox = Mutex(Inbox())
     private let queue = DispatchQueue(label: "viaduct.http.client")
-    private let multi: UnsafeMutableRawPointer?
-    private var active: [UnsafeMutableRawPointer: (transfer: Transfer, report: @Sendable (Outcome) -> Void)] =
-        [:]
+    private let limits: HTTPClientPoolLimits
+    private var waiting: TransferQueue
+    private var active: [UnsafeMutableRawPointer: Transfer] = [:]
+    private var spares: [UnsafeMutableRawPointer] = []
+    private var nextSweep = ContinuousClock.now
 
     /// Once per process, before the first handle.
     private static let library: CURLcode = curl_global_init(Int(CURL_GLOBAL_DEFAULT))
 
-    init() {
-        multi = Self.library == CURLE_OK ? curl_multi_init() : nil
-        if let multi {
-            _ = viaduct_curl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, Self.keptConnectionCount)
-        }
+    init(_ limits: HTTPClientPoolLimits) {
+        self.limits = limits
+        waiting = TransferQueue(limits)
     }
 
-    /// Nothing is active: `run` holds the loop as long as there is.
-    deinit { if let multi { curl_multi_cleanup(multi) } }
+    deinit { for easy in spares { curl_easy_cleanup(easy) } }
 
-    /// Calls `report` exactly once, on the loop's thread or at once.
+    /// Calls `report` exactly once, on the loop's thread.
     func start(_ transfer: Transfer, report: @escaping @Sendable (Outcome) -> Void) {
-        let mustRun = state.withLock { state in
-            state.arrivals.append((transfer, report))
-            defer { state.isRunning = true }
-            return !state.isRunning
+        transfer.willReport(report)
+        let mustRun = inbox.withLock { inbox in
+            inbox.arrivals.append(transfer)
+            inbox.wake()
+            defer { inbox.isRunning = true }
+            return !inbox.isRunning
         }
-        if mustRun { queue.async { self.run() } } else { wake() }
+        if mustRun { queue.async { self.run() } }
     }
 
     func cancel(_ transfer: Transfer) {
         transfer.isCancelled.store(true, ordering: .sequentiallyConsistent)
-        wake()
+        inbox.withLock { inbox in
+            inbox.cancelled.append(transfer)
+            inbox.wake()
+        }
     }
 
-    private func wake() { if let multi { curl_multi_wakeup(multi) } }
+    /// No more will come.
+    func release() {
+        inbox.withLock { inbox in
+            inbox.isReleased = true
+            inbox.wake()
+        }
+    }
+
+    // MARK: The thread
 
     private func run() {
+        guard Self.library == CURLE_OK, let watch = SocketWatch(connectionCount: limits.connectionCount)
+        else {
+            return failAll()
+        }
+        inbox.withLock { $0.wakeup = watch.wakeup }
+        var lastBusy = ContinuousClock.now
         while true {
-            takeIn()
-            dropCancelled()
-            var count: Int32 = 0
-            curl_multi_perform(multi, &count)
-            report()
-            let isOver = state.withLock { state in
-                guard active.isEmpty, state.arrivals.isEmpty else { return false }
-                state.isRunning = false
-                return true
-            }
-            if isOver { return }
-            curl_multi_poll(multi, nil, 0, Self.pollMilliseconds, nil)
+            watch.act()
+            report(watch)
+            // After `act` has taken the wakeup away: what comes from here on wakes anew.
+            takeIn(watch)
+            startReady(watch)
+            let now = ContinuousClock.now
+            if !waiting.isEmpty { lastBusy = now }
+            sweep(now)
+            let idleEnd = lastBusy + .seconds(limits.idleSeconds)
+            if waiting.isEmpty, isOver(isIdle: now >= idleEnd) { return }
+            let next = waiting.waitingCount > 0 ? nextSweep : idleEnd
+            watch.wait(until: waiting.isEmpty || waiting.waitingCount > 0 ? next : nil, now: now)
         }
     }
 
-    private func takeIn() {
-        let arrivals = state.withLock { state in
-            defer { state.arrivals = [] }
-            return state.arrivals
+    /// Whether the loop ends now; if so, the next arrival makes it run anew.
+    private func isOver(isIdle: Bool) -> Bool {
+        inbox.withLock { inbox in
+            guard inbox.arrivals.isEmpty, isIdle || inbox.isReleased else { return false }
+            inbox.isRunning = false
+            inbox.wakeup = nil
+            inbox.isWoken = false
+            return true
         }
-        for (transfer, report) in arrivals {
-            guard let multi, let easy = transfer.prepare(), curl_multi_add_handle(multi, easy) == CURLM_OK
-            else {
-                report(.failure(transfer.outOfMemory))
+    }
+
+    /// Without memory or descriptors for the loop itself there is no answer to anybody.
+    private func failAll() {
+        let arrivals = inbox.withLock { inbox in
+            defer { inbox.arrivals = [] }
+            inbox.isRunning = false
+            return inbox.arrivals
+        }
+        for transfer in arrivals { transfer.finish(.failure(transfer.outOfMemory)) }
+    }
+
+    private func takeIn(_ watch: SocketWatch) {
+        let (arrivals, cancelled) = inbox.withLock { inbox in
+            defer { (inbox.arrivals, inbox.cancelled, inbox.isWoken) = ([], [], false) }
+            return (inbox.arrivals, inbox.cancelled)
+        }
+        for transfer in arrivals {
+            // A task that was cancelled before it got here has been in `cancelled` already.
+            if transfer.isCancelled.load(ordering: .sequentiallyConsistent) {
+                transfer.finish(.failure(transfer.cancellation))
+            } else {
+                waiting.come(transfer)
+            }
+        }
+        for transfer in cancelled where !transfer.isOver {
+            let cancellation = transfer.cancellation
+            if let easy = transfer.easy, active[easy] === transfer { end(transfer, easy, watch) }
+            transfer.finish(.failure(cancellation))
+        }
+    }
+
+    private func startReady(_ watch: SocketWatch) {
+        while let transfer = waiting.next() {
+            guard !transfer.isOver, transfer.deadline.map({ $0 > .now }) ?? true else {
+                waiting.end(transfer)
+                transfer.finish(.failure(transfer.overdue))
                 continue
             }
-            active[easy] = (transfer, report)
-        }
-    }
-
-    private func dropCancelled() {
-        for (easy, (transfer, report)) in active
-        where transfer.isCancelled.load(ordering: .sequentiallyConsistent) {
-            remove(easy)
-            report(.failure(transfer.cancellation))
+            guard let easy = spares.popLast() ?? curl_easy_init() else {
+                waiting.end(transfer)
+                transfer.finish(.failure(transfer.outOfMemory))
+                continue
+            }
+            active[easy] = transfer
+            if !transfer.prepare(easy, idleSeconds: limits.idleSeconds) || !watch.add(easy) {
+                end(transfer, easy, watch)
+                transfer.finish(.failure(transfer.outOfMemory))
+            }
         }
     }
 
     /// Hands over what is complete.
-    private func report() {
-        var count: Int32 = 0
-        while let message = curl_multi_info_read(multi, &count) {
-            guard message.pointee.msg == CURLMSG_DONE, let easy = message.pointee.easy_handle,
-                let (transfer, report) = active[easy]
-            else { continue }
-            let outcome = transfer.outcome(message.pointee.data.result)
-            remove(easy)
-            report(outcome)
+    private func report(_ watch: SocketWatch) {
+        while let (easy, code) = watch.ended() {
+            guard let transfer = active[easy] else { continue }
+            let outcome = transfer.outcome(code)
+            end(transfer, easy, watch)
+            transfer.finish(outcome)
         }
     }
 
-    private func remove(_ easy: UnsafeMutableRawPointer) {
-        if let multi { curl_multi_remove_handle(multi, easy) }
+    private func end(_ transfer: Transfer, _ easy: UnsafeMutableRawPointer, _ watch: SocketWatch) {
+        watch.remove(easy)
+        transfer.leaveHandle()
         active[easy] = nil
+        waiting.end(transfer)
+        if spares.count < Self.spareHandleCount {
+            curl_easy_reset(easy)
+            spares.append(easy)
+        } else {
+            curl_easy_cleanup(easy)
+        }
+    }
+
+    /// Gives up those that have waited too long for their turn.
+    private func sweep(_ now: ContinuousClock.Instant) {
+        guard waiting.waitingCount > 0, now >= nextSweep else { return }
+        nextSweep = now + Self.sweepInterval
+        for transfer in waiting.remove(where: { $0.isOver || $0.deadline.map { $0 <= now } ?? false }) {
+            transfer.finish(.failure(transfer.overdue))
+        }
     }
 }
