@@ -67,7 +67,7 @@ let package = Package(
         + room("JSON", ["CJansson"])
         + room("API", ["CGnuTLS", "Wire", "JSON"])
         + room("HTTP", ["CCurl", "CMicroHTTPD", "JSON"])
-        + room("Store", [.product(name: "GRDB", package: "GRDB.swift")])
+        + room("Store", ["HTTP", "JSON", .product(name: "GRDB", package: "GRDB.swift")])
         + room(
             "Agent",
             [

@@ -15,8 +15,14 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
         case inUse
         /// Not a state file, damaged, or from a newer version.
         case unreadable
-        /// No space left on the device.
+        /// No space left on the device, or none granted.
         case full
+        /// Another controller leads, or may lead by now.
+        case notLeader
+        /// The store does not answer.
+        case unreachable
+        /// The task was cancelled.
+        case cancelled
         case failed
     }
 

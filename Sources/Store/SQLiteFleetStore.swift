@@ -1,0 +1,71 @@
+internal import Dispatch
+internal import Synchronization
+
+/// The state of a controller that is alone: a `Store`. SQLite's exclusive lock keeps a second one out, so
+/// whoever could open the file leads.
+public final class SQLiteFleetStore: FleetStore {
+    /// The last term's number is one more document, which nobody else sees.
+    private static let epochKind = "epoch"
+
+    private let store: Store
+    private let member: LeaderInfo
+    /// SQLite blocks; here it blocks nobody else.
+    private let queue = DispatchQueue(label: "viaduct.store.fleet")
+    private let leadership = Mutex<Leadership?>(nil)
+
+    /// Opens or creates the file. `inUse` when another process has it.
+    public init(path: String, as member: LeaderInfo) throws(StoreError) {
+        store = try Store(path: path)
+        self.member = member
+    }
+
+    /// At once; the epoch is the last one + 1, and on the disk before it is returned.
+    public func campaign() async throws(StoreError) -> Leadership {
+        try await run { () throws(StoreError) in
+            guard self.leadership.withLock({ $0 == nil }) else {
+                throw StoreError(.failed, "\(self.store.path): leads already")
+            }
+            let last = try self.store.load().first { $0.kind == Self.epochKind }
+            let epoch = (last.flatMap { Int($0.body) } ?? 0) + 1
+            try self.store.commit([
+                .put(StoredDocument(kind: Self.epochKind, key: "", body: String(epoch)))
+            ])
+            let leadership = Leadership(epoch: epoch, heldUntil: nil)
+            self.leadership.withLock { $0 = leadership }
+            return leadership
+        }
+    }
+
+    public func load() async throws(StoreError) -> [StoredDocument] {
+        try await run { () throws(StoreError) in
+            try self.store.load().filter { $0.kind != Self.epochKind }
+        }
+    }
+
+    public func commit(_ changes: [StoreChange], under leadership: Leadership) async throws(StoreError) {
+        try await run { () throws(StoreError) in
+            guard leadership.isHeld() else { throw .notLeader(leadership) }
+            try self.store.commit(changes)
+        }
+    }
+
+    public func leader() async -> LeaderInfo? { leadership.withLock { $0?.isHeld() ?? false } ? member : nil }
+
+    public func close() async {
+        leadership.withLock { $0 }?.end()
+        try? await run { () throws(StoreError) in try self.store.close() }
+    }
+
+    private func run<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(StoreError) -> Value
+    ) async throws(StoreError) -> Value {
+        let result: Result<Value, StoreError> = await withCheckedContinuation { continuation in
+            queue.async {
+                do throws(StoreError) {
+                    continuation.resume(returning: .success(try body()))
+                } catch { continuation.resume(returning: .failure(error)) }
+            }
+        }
+        return try result.get()
+    }
+}
