@@ -47,18 +47,18 @@ import Testing
         }
     }
 
-    @Test("a refused connection names the address and asks whether the agent runs")
+    @Test("a refused connection names the address and asks whether anything listens there")
     func refused() async throws {
         let tcp = try await failure(at: "http://127.0.0.1:1")
         #expect(tcp.kind == .unreachable)
         #expect(
             tcp.description
-                == "cannot reach http://127.0.0.1:1: connection refused; is the agent running?")
+                == "cannot reach http://127.0.0.1:1: connection refused; does anything listen there?")
         let unix = try await failure(at: "unix:/tmp/viaduct-nobody.sock")
         #expect(unix.kind == .unreachable)
         #expect(
             unix.description == "cannot reach unix:/tmp/viaduct-nobody.sock: no such file or directory; "
-                + "is the agent running?")
+                + "does anything listen there?")
     }
 
     @Test("a name that is none is unreachable")
@@ -107,6 +107,18 @@ import Testing
         let response = try await client.send(HTTPClientRequest("GET", "/a"))
         #expect(response.status == 200 && response.body == Array("hi".utf8))
         #expect(response.header("X-Interim") == nil && response.header("X-Last") == "2")
+    }
+
+    @Test("fields that follow the body are passed over")
+    func trailers() async throws {
+        let server = try ScriptedServer([
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n",
+            "2\r\nhi\r\n0\r\n", "X-Late: 1\r\n\r\n",
+        ])
+        let client = HTTPClient(try HTTPClientAddress(server.address))
+        let response = try await client.send(HTTPClientRequest("GET", "/a"))
+        #expect(response.status == 200 && response.body == Array("hi".utf8))
+        #expect(response.header("Trailer") == "X-Late" && response.header("X-Late") == nil)
     }
 
     @Test(

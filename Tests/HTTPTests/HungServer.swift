@@ -101,6 +101,11 @@ final class QuickServers: Sendable {
     var answeredCount: Int { answered.load(ordering: .sequentiallyConsistent) }
 
     init(count: Int) throws {
+        // Three descriptors a server, with both ends of its connection in this process.
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
         var addresses: [HTTPClientAddress] = []
         var listeners: [Int32] = []
         for _ in 0..<count {

@@ -1,4 +1,5 @@
-/// Status line and header fields of an answer, taken in line by line as libcurl hands them over. Pure.
+/// Status line and header fields of an answer, taken in line by line as libcurl hands them over. Fields that
+/// follow the body (trailers) are counted and passed over. Pure.
 struct AnswerHead {
     private(set) var status = 0
     /// In order, names as received, values without blanks around them.
@@ -13,11 +14,11 @@ struct AnswerHead {
             self = AnswerHead()
             let digits = line.drop { $0 != UInt8(ascii: " ") }.dropFirst().prefix { $0.isASCIIDigit }
             status = digits.prefix(4).reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
-        } else if let colon = line.firstIndex(of: UInt8(ascii: ":")) {
+        } else if !isComplete, let colon = line.firstIndex(of: UInt8(ascii: ":")) {
             fields.append((text(line[..<colon]), text(line[colon...].dropFirst())))
         }
         byteCount += line.count
-        isComplete = line.elementsEqual("\r\n".utf8) || line.elementsEqual("\n".utf8)
+        isComplete = isComplete || line.elementsEqual("\r\n".utf8) || line.elementsEqual("\n".utf8)
     }
 
     private func text(_ bytes: Slice<UnsafeRawBufferPointer>) -> String {
