@@ -49,10 +49,11 @@ public final class Leadership: Sendable {
         }
     }
 
-    /// No effect once it has ended, and never shortens.
-    func extend(until instant: ContinuousClock.Instant) {
+    /// No effect once it has ended, by whatever; never shortens.
+    func extend(until instant: ContinuousClock.Instant, at now: ContinuousClock.Instant = .now) {
         state.withLock { state in
-            if let heldUntil = state.heldUntil, heldUntil < instant { state.heldUntil = instant }
+            guard let heldUntil = state.heldUntil, now < heldUntil, heldUntil < instant else { return }
+            state.heldUntil = instant
         }
     }
 

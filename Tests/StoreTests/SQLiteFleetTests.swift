@@ -95,9 +95,9 @@ import Testing
         #expect(leadership.isHeld(at: now + .milliseconds(3999)))
         leadership.extend(until: now + .seconds(6))
         #expect(leadership.isHeld(at: now + .milliseconds(5999)))
+        leadership.extend(until: now + .seconds(9), at: now + .seconds(7))
+        #expect(!leadership.isHeld(at: now + .seconds(8)), "what has ended does not come back")
         leadership.end()
-        #expect(!leadership.isHeld(at: now))
-        leadership.extend(until: now + .seconds(9))
         #expect(!leadership.isHeld(at: now))
     }
 

@@ -25,7 +25,7 @@ ROOMS = {
     "JSON": {"CJansson"} | SYSTEM,
     "API": {"CGnuTLS", "Wire", "JSON"} | SYSTEM,
     "HTTP": {"CMicroHTTPD", "CGnuTLS", "CCurl", "JSON"} | SYSTEM,
-    "Store": {"GRDB", "HTTP"} | SYSTEM,
+    "Store": {"GRDB", "HTTP", "JSON"} | SYSTEM,
     "Agent": {"API", "Datapath", "HTTP", "JSON", "LinuxIO", "Store", "Wire", "Logging", "ServiceLifecycle"}
     | SYSTEM,
     "Controller": {"API", "HTTP", "JSON", "Store", "Wire", "Logging", "ServiceLifecycle"} | SYSTEM,

@@ -1,0 +1,123 @@
+// A real etcd of its own for every test, on free ports of the loopback and in a directory that goes with it.
+
+import Foundation
+import HTTP
+import Synchronization
+import Testing
+
+@testable import Store
+
+final class EtcdProcess: Sendable {
+    /// Debian's package etcd-server.
+    static let isInstalled = FileManager.default.isExecutableFile(atPath: "/usr/bin/etcd")
+
+    let address: HTTPClientAddress
+    private let directory = "/tmp/viaduct-etcd-\(UUID().uuidString)"
+    private let arguments: [String]
+    private let running = Mutex<Running?>(nil)
+
+    private struct Running {
+        var etcd: Process
+        var input: Pipe
+    }
+
+    /// - Parameter quotaByteCount: of the database; 0 is etcd's own.
+    init(quotaByteCount: Int = 0) async throws {
+        let (clientPort, peerPort) = (try Self.freePort(), try Self.freePort())
+        address = try HTTPClientAddress("http://127.0.0.1:\(clientPort)")
+        let peer = "http://127.0.0.1:\(peerPort)"
+        arguments = [
+            "--data-dir", directory, "--listen-client-urls", "\(address)",
+            "--advertise-client-urls", "\(address)", "--listen-peer-urls", peer,
+            "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=\(peer)",
+            "--quota-backend-bytes", String(quotaByteCount), "--log-level", "error",
+        ]
+        try await start()
+    }
+
+    deinit {
+        end()
+        try? FileManager.default.removeItem(atPath: directory)
+    }
+
+    /// Returns when it answers. Beside etcd waits a shell that kills it when this process says so, or has ended.
+    func start() async throws {
+        let etcd = Process()
+        etcd.executableURL = URL(filePath: "/bin/sh")
+        let script = #"exec 3<&0; { read _ <&3; kill -9 $$; } & exec 3<&- etcd "$@""#
+        etcd.arguments = ["-c", script, "etcd"] + arguments
+        let input = Pipe()
+        etcd.standardInput = input
+        etcd.standardOutput = FileHandle.nullDevice
+        etcd.standardError = FileHandle.nullDevice
+        try etcd.run()
+        running.withLock { $0 = Running(etcd: etcd, input: input) }
+        let client = HTTPClient(address, limits: HTTPClientLimits(totalSeconds: 1))
+        let end = ContinuousClock.now + .seconds(20)
+        while (try? await client.send(HTTPClientRequest("GET", "/health")))?.status != 200 {
+            try #require(ContinuousClock.now < end, "etcd does not start")
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    /// SIGSTOP or SIGCONT.
+    func signal(_ number: Int32) {
+        guard let etcd = running.withLock({ $0?.etcd }) else { return }
+        kill(etcd.processIdentifier, number)
+    }
+
+    /// By SIGKILL; it has ended when this returns.
+    func end() {
+        let last = running.withLock { running in
+            defer { running = nil }
+            return running
+        }
+        // Not only closed: what was started meanwhile may have that end too.
+        try? last?.input.fileHandleForWriting.write(contentsOf: Array("\n".utf8))
+        last?.etcd.waitUntilExit()
+    }
+
+    func store(
+        _ name: String = "c1", also endpoints: [HTTPClientAddress] = [], leaseSeconds: Int = 2
+    ) -> EtcdFleetStore {
+        EtcdFleetStore(
+            endpoints: endpoints + [address], controller: "test",
+            as: LeaderInfo(name: name, url: "http://\(name)"),
+            leaseSeconds: leaseSeconds)
+    }
+
+    static func freePort() throws -> UInt16 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var name = sockaddr_in()
+        name.sin_family = sa_family_t(AF_INET)
+        name.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &name) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
+            }
+        }
+        try #require(result == 0)
+        return UInt16(bigEndian: name.sin_port)
+    }
+}
+
+/// The term of a process that was paused and does not know that it is over.
+func paused(_ store: EtcdFleetStore) throws -> EtcdTerm {
+    let term = try #require(store.state.withLock { $0.term })
+    return EtcdTerm(
+        Leadership(epoch: term.leadership.epoch, heldUntil: nil), lease: term.lease,
+        commitRevision: term.commitRevision)
+}
+
+/// The end of a leader that was killed: nobody keeps its lease alive, nobody gives it back.
+func kill(_ store: EtcdFleetStore) {
+    store.state.withLock { $0.term }?.halt()
+}
+
+/// The kind of error that `body` throws.
+func kind(_ body: () async throws -> Void) async -> StoreError.Kind? {
+    do { try await body() } catch { return (error as? StoreError)?.kind }
+    return nil
+}
