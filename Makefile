@@ -45,7 +45,7 @@ format:
 	swift format format --in-place --parallel --recursive Package.swift Sources Tests
 
 # Some suites measure deadlines of tenths of a second: they get the machine to themselves.
-TIMED := HTTPTests|EventLogTests|EventStreamTests
+TIMED := HTTPTests|EventLogTests|EventStreamTests|RESTTests.ServiceTests|Etcd
 # The report of a crash ends the log, and of a long log the end is what is kept: the message stands before it, and it is
 # the thread that crashed and nothing else.
 unit: export SWIFT_BACKTRACE = threads=crashed,images=none,registers=none,color=no,limit=16,top=0
