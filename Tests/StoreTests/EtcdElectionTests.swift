@@ -6,7 +6,7 @@ import Testing
 
 @testable import Store
 
-@Suite(.serialized, .enabled(if: EtcdProcess.isInstalled, "needs etcd-server"))
+@Suite(.serialized)
 struct EtcdElectionTests {
     @Test("of three one leads; when it is killed another does within ten seconds, by a higher epoch")
     func takeover() async throws {

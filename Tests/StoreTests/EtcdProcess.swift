@@ -3,22 +3,21 @@
 import Foundation
 import HTTP
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Store
 
 final class EtcdProcess: Sendable {
-    /// Debian's package etcd-server.
-    static let isInstalled = FileManager.default.isExecutableFile(atPath: "/usr/bin/etcd")
-
     let address: HTTPClientAddress
     private let directory = "/tmp/viaduct-etcd-\(UUID().uuidString)"
     private let arguments: [String]
     private let running = Mutex<Running?>(nil)
 
     private struct Running {
-        var etcd: Process
-        var input: Pipe
+        var etcd: ChildProcess
+        /// Of the shell's pipe.
+        var input: Int32
     }
 
     /// - Parameter quotaByteCount: of the database; 0 is etcd's own.
@@ -42,16 +41,11 @@ final class EtcdProcess: Sendable {
 
     /// Returns when it answers. Beside etcd waits a shell that kills it when this process says so, or has ended.
     func start() async throws {
-        let etcd = Process()
-        etcd.executableURL = URL(filePath: "/bin/sh")
         let script = #"exec 3<&0; { read _ <&3; kill -9 $$; } & exec 3<&- etcd "$@""#
-        etcd.arguments = ["-c", script, "etcd"] + arguments
-        let input = Pipe()
-        etcd.standardInput = input
-        etcd.standardOutput = FileHandle.nullDevice
-        etcd.standardError = FileHandle.nullDevice
-        try etcd.run()
-        running.withLock { $0 = Running(etcd: etcd, input: input) }
+        let input = try PipeEnds()
+        let etcd = try ChildProcess("/bin/sh", ["-c", script, "etcd"] + arguments, input: input.reading)
+        close(input.reading)
+        running.withLock { $0 = Running(etcd: etcd, input: input.writing) }
         let client = HTTPClient(address, limits: HTTPClientLimits(totalSeconds: 1))
         let end = ContinuousClock.now + .seconds(20)
         while (try? await client.send(HTTPClientRequest("GET", "/health")))?.status != 200 {
@@ -63,7 +57,7 @@ final class EtcdProcess: Sendable {
     /// SIGSTOP or SIGCONT.
     func signal(_ number: Int32) {
         guard let etcd = running.withLock({ $0?.etcd }) else { return }
-        kill(etcd.processIdentifier, number)
+        etcd.signal(number)
     }
 
     /// By SIGKILL; it has ended when this returns.
@@ -72,9 +66,9 @@ final class EtcdProcess: Sendable {
             defer { running = nil }
             return running
         }
-        // Not only closed: what was started meanwhile may have that end too.
-        try? last?.input.fileHandleForWriting.write(contentsOf: Array("\n".utf8))
-        last?.etcd.waitUntilExit()
+        guard let last else { return }
+        close(last.input)
+        last.etcd.wait()
     }
 
     func store(
