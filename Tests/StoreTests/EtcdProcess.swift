@@ -20,18 +20,39 @@ final class EtcdProcess: Sendable {
         var input: Int32
     }
 
+    /// Alone.
+    ///
     /// - Parameter quotaByteCount: of the database; 0 is etcd's own.
-    init(quotaByteCount: Int = 0) async throws {
-        let (clientPort, peerPort) = (try Self.freePort(), try Self.freePort())
-        address = try HTTPClientAddress("http://127.0.0.1:\(clientPort)")
-        let peer = "http://127.0.0.1:\(peerPort)"
-        arguments = [
-            "--data-dir", directory, "--listen-client-urls", "\(address)",
-            "--advertise-client-urls", "\(address)", "--listen-peer-urls", peer,
-            "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=\(peer)",
-            "--quota-backend-bytes", String(quotaByteCount), "--log-level", "error",
-        ]
+    convenience init(quotaByteCount: Int = 0) async throws {
+        let peer = try EtcdProcess.freePort()
+        try self.init(
+            "n0", peer: peer, cluster: [("n0", peer)], ["--quota-backend-bytes", String(quotaByteCount)])
         try await start()
+    }
+
+    /// A cluster, each of them started and all of them ready.
+    static func cluster(of count: Int) async throws -> [EtcdProcess] {
+        let members = try (0..<count).map { ("n\($0)", try freePort()) }
+        let processes = try members.map { try EtcdProcess($0.0, peer: $0.1, cluster: members, []) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for process in processes { group.addTask { try await process.start() } }
+            try await group.waitForAll()
+        }
+        return processes
+    }
+
+    private init(
+        _ name: String, peer: UInt16, cluster: [(name: String, peer: UInt16)], _ more: [String]
+    ) throws {
+        address = try HTTPClientAddress("http://127.0.0.1:\(try Self.freePort())")
+        arguments =
+            [
+                "--name", name, "--data-dir", directory, "--log-level", "error",
+                "--listen-client-urls", "\(address)", "--advertise-client-urls", "\(address)",
+                "--listen-peer-urls", "http://127.0.0.1:\(peer)",
+                "--initial-advertise-peer-urls", "http://127.0.0.1:\(peer)", "--initial-cluster",
+                cluster.map { "\($0.name)=http://127.0.0.1:\($0.peer)" }.joined(separator: ","),
+            ] + more
     }
 
     deinit {
