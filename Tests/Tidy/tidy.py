@@ -279,7 +279,8 @@ def self_test():
         (check_opening, "import Wire"), (check_room, "import Foundation"),
         (check_room, "internal import class Foundation.Thread"), (check_room, "@testable import Agent"),
         (check_forbidden, "try! f()"), (check_forbidden, "x as! Y"), (check_forbidden, "x!.y"),
-        (check_processes, "let p = Process()"), (check_forbidden, "f()!"), (check_forbidden, "a[0]! + 1"), (check_forbidden, "var x: Int!"),
+        (check_processes, "let p = Process()"),
+        (check_forbidden, "f()!"), (check_forbidden, "a[0]! + 1"), (check_forbidden, "var x: Int!"),
     ]
     good = [
         (check_lines, "é" * 120), (check_file_length, "// Printed by x.py\n" + "x\n" * 501),
