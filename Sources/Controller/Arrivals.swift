@@ -28,6 +28,7 @@ struct Arrivals: Sendable {
     private struct Ticket {
         var change: Int
         var wait: Int
+        var isOfWave: Bool
     }
 
     private var waits: [Int: Wait] = [:]
@@ -44,11 +45,17 @@ struct Arrivals: Sendable {
     mutating func add(_ purpose: Purpose, at places: [(host: Name, change: Int)]) -> Int {
         lastID += 1
         waits[lastID] = Wait(purpose: purpose, missing: places.count)
+        let isOfWave = if case .wave = purpose { true } else { false }
         for place in places {
-            tickets[place.host, default: []].append(Ticket(change: place.change, wait: lastID))
+            let ticket = Ticket(change: place.change, wait: lastID, isOfWave: isOfWave)
+            tickets[place.host, default: []].append(ticket)
         }
         return lastID
     }
+
+    /// Whether a wave waits for a host. Who is waited for does not wait itself, or two that gain something one
+    /// after the other would wait for each other.
+    func isAwaited(_ host: Name) -> Bool { tickets[host]?.contains(where: \.isOfWave) == true }
 
     /// Takes note that a host has acknowledged all changes up to one.
     mutating func arrived(at host: Name, upTo change: Int) -> [Over] {

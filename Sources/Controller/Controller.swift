@@ -94,6 +94,7 @@ public struct Controller: Service {
     ) async {
         while !Task.isCancelled {
             do {
+                _ = try await store.leader()
                 health.note(store: nil)
                 let leadership = try await store.campaign()
                 try await core.lead(leadership)
@@ -103,7 +104,10 @@ public struct Controller: Service {
                 health.note(store: "\(error)")
                 log.error("cannot lead", metadata: ["error": "\(error)"])
             }
+            // Who stops writes what it has begun, and resigns with `close`.
+            if Task.isCancelled { return }
             await core.stopLeading()
+            await store.resign()
             try? await Task.sleep(for: .seconds(Controller.campaignSeconds))
         }
     }

@@ -30,11 +30,13 @@ extension ControllerCore {
         pump()
     }
 
-    /// Hosts of a later phase wait for those of the earlier ones, as long as these are well.
+    /// Hosts of a later phase wait for those of the earlier ones, as long as these are well, unless others wait for
+    /// them already.
     private func hold(_ numbers: [(effect: HostEffect, change: Int)], _ now: Duration) {
         for phase in [HostEffect.Phase.gains, .changes] {
             let first = numbers.filter { $0.effect.phase == phase && isHealthy($0.effect.host) }
-            let later = numbers.filter { $0.effect.phase > phase }.map(\.effect.host)
+            let later = numbers.filter { $0.effect.phase > phase && !arrivals.isAwaited($0.effect.host) }
+                .map(\.effect.host)
             guard !first.isEmpty, !later.isEmpty else { continue }
             let places = first.map { (host: $0.effect.host, change: $0.change) }
             let wave = arrivals.add(.wave(holding: later), at: places)

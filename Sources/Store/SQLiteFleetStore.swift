@@ -51,8 +51,17 @@ public final class SQLiteFleetStore: FleetStore {
 
     public func leader() async -> LeaderInfo? { leadership.withLock { $0?.isHeld() ?? false } ? member : nil }
 
+    public func resign() async { end() }
+
+    private func end() {
+        leadership.withLock { leadership in
+            defer { leadership = nil }
+            return leadership
+        }?.end()
+    }
+
     public func close() async {
-        leadership.withLock { $0 }?.end()
+        end()
         try? await run { () throws(StoreError) in try self.store.close() }
     }
 

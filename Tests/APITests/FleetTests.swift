@@ -173,7 +173,7 @@ import Wire
             text("name", "local", "not local"), text("advertise_url", "a:1", "http://HOST:PORT"),
             text("credentials_directory", "etc", "an absolute path"),
             Bad(
-                #"{"push_concurrency":0}"#, "/push_concurrency", .outOfRange, wanted: "1 to 1024", found: "0"),
+                #"{"push_concurrency":3}"#, "/push_concurrency", .outOfRange, wanted: "4 to 1024", found: "3"),
             Bad(
                 #"{"lease_ttl_seconds":1}"#, "/lease_ttl_seconds", .outOfRange, wanted: "2 to 60", found: "1"),
         ]

@@ -47,6 +47,17 @@ import Testing
         }
     }
 
+    @Test("a header field that is refused is named without its value, which may be a secret")
+    func secret() async throws {
+        let client = HTTPClient(try HTTPClientAddress("http://127.0.0.1:1"))
+        let headers = [(name: "Authorization", value: "Bearer one\ntwo")]
+        let error = await HTTPTests.failure {
+            _ = try await client.send(HTTPClientRequest("GET", "/a", headers: headers))
+        }
+        #expect(error?.kind == .invalidRequest && error?.description.contains("Authorization") == true)
+        #expect(error?.description.contains("Bearer") == false)
+    }
+
     @Test("a refused connection names the address and asks whether anything listens there")
     func refused() async throws {
         let tcp = try await failure(at: "http://127.0.0.1:1")

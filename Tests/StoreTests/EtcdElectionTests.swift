@@ -75,6 +75,21 @@ struct EtcdElectionTests {
         #expect(try await etcd.store().leader() == nil)
     }
 
+    @Test("who resigns is followed at once, and may lead again")
+    func resigned() async throws {
+        let etcd = try await EtcdProcess()
+        let (one, other) = (etcd.store(), etcd.store("c2"))
+        let first = try await one.campaign()
+        await one.resign()
+        let second = try await other.campaign()
+        #expect(!first.isHeld() && second.epoch > first.epoch)
+        await other.resign()
+        let third = try await one.campaign()
+        #expect(third.isHeld() && third.epoch > second.epoch)
+        await one.close()
+        await other.close()
+    }
+
     @Test("a campaign can be cancelled, and there is one at a time")
     func cancelled() async throws {
         let etcd = try await EtcdProcess()

@@ -24,7 +24,7 @@ import Testing
         Setting(field: "store", environment: "sqlite:/x.db", flag: "etcd:http://a:2379,http://b:2379"),
         Setting(field: "vni_range", environment: "1-2", flag: "2-3"),
         Setting(field: "credentials_directory", environment: "/etc/2", flag: "/etc/3"),
-        Setting(field: "push_concurrency", environment: "2", flag: "3"),
+        Setting(field: "push_concurrency", environment: "5", flag: "6"),
         Setting(field: "probe_interval_seconds", environment: "2", flag: "3"),
         Setting(field: "lease_ttl_seconds", environment: "2", flag: "3"),
         Setting(field: "advertise_url", environment: "unix:/run/2", flag: "http://c:3"),

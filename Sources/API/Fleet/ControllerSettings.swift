@@ -44,7 +44,8 @@ public struct ControllerSettings: Record {
             doc: "Directory of the files that hosts' credentials name.",
             example: "/etc/viaduct/credentials")
         Field(
-            "push_concurrency", \.pushConcurrency, range: 1...1024, doc: "Pushes under way at once.",
+            "push_concurrency", \.pushConcurrency, range: 4...1024,
+            doc: "Pushes under way at once; hosts whose last one failed share a quarter of them.",
             example: 64)
         Field(
             "probe_interval_seconds", \.probeIntervalSeconds, range: 1...3600,

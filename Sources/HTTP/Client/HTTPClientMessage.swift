@@ -52,7 +52,10 @@ public struct HTTPClientRequest: Sendable {
         for (name, value) in headers {
             guard !name.isEmpty, name.utf8.allSatisfy(\.isTokenByte),
                 value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
-            else { throw refuse("header fields without control characters", "\(name): \(value)") }
+            else {
+                // Not the value: it may be a secret, and errors go to logs and to clients.
+                throw refuse("header fields without control characters", name)
+            }
         }
         let pairs = query.map { PercentEncoding.encode($0.name) + "=" + PercentEncoding.encode($0.value) }
         return pairs.isEmpty ? path : path + "?" + pairs.joined(separator: "&")
