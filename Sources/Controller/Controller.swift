@@ -94,16 +94,19 @@ public struct Controller: Service {
     ) async {
         while !Task.isCancelled {
             do {
+                _ = try await store.leader()
                 health.note(store: nil)
                 let leadership = try await store.campaign()
                 try await core.lead(leadership)
                 await leadership.ended()
+                await core.stopLeading()
             } catch {
                 if Task.isCancelled { return }
                 health.note(store: "\(error)")
                 log.error("cannot lead", metadata: ["error": "\(error)"])
+                // It may have the lead, and not what to lead with: another one shall try.
+                await store.resign()
             }
-            await core.stopLeading()
             try? await Task.sleep(for: .seconds(Controller.campaignSeconds))
         }
     }

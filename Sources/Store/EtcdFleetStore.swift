@@ -69,8 +69,12 @@ public final class EtcdFleetStore: FleetStore {
     }
 
     public func close() async {
+        state.withLock { $0.isClosed = true }
+        await resign()
+    }
+
+    public func resign() async {
         let (term, lastCommit) = state.withLock { state in
-            state.isClosed = true
             defer { state.term = nil }
             return (state.term, state.lastCommit)
         }

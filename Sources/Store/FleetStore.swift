@@ -22,7 +22,10 @@ public protocol FleetStore: Sendable {
     /// Who leads now; nil when nobody does.
     func leader() async throws(StoreError) -> LeaderInfo?
 
-    /// Gives up leadership, so that another may have it at once, and lets go of the store.
+    /// Gives up leadership, so that another may have it at once. No effect without.
+    func resign() async
+
+    /// Resigns, and lets go of the store.
     func close() async
 }
 

@@ -51,8 +51,15 @@ public final class SQLiteFleetStore: FleetStore {
 
     public func leader() async -> LeaderInfo? { leadership.withLock { $0?.isHeld() ?? false } ? member : nil }
 
+    public func resign() async {
+        leadership.withLock { leadership in
+            leadership?.end()
+            leadership = nil
+        }
+    }
+
     public func close() async {
-        leadership.withLock { $0 }?.end()
+        await resign()
         try? await run { () throws(StoreError) in try self.store.close() }
     }
 
