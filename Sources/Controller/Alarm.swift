@@ -23,6 +23,11 @@ struct Alarm {
         }
     }
 
+    mutating func stop() {
+        task?.cancel()
+        clear()
+    }
+
     /// It has rung: the same time may be asked for again.
     mutating func clear() { (task, time) = (nil, nil) }
 }

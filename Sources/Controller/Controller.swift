@@ -107,6 +107,7 @@ public struct Controller: Service {
             // Who stops writes what it has begun, and resigns with `close`.
             if Task.isCancelled { return }
             await core.stopLeading()
+            // It may have the lead, and not what to lead with: another one shall try.
             await store.resign()
             try? await Task.sleep(for: .seconds(Controller.campaignSeconds))
         }

@@ -124,7 +124,7 @@ extension ControllerCore {
         status.instance = instance
         status.role = isLeading ? .leader : .standby
         status.store = "\(settings.store)"
-        status.leader = try? await store.leader()?.url
+        status.leader = isLeading ? try? await store.leader()?.url : await otherLeader()?.url
         guard let term, isLeading else { return status }
         let now = clock.now
         status.epoch = term.epoch

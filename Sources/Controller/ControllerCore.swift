@@ -98,7 +98,9 @@ actor ControllerCore {
         self.term = nil
         (pushers, links, told) = ([:], [:], [:])
         schedule = PushSchedule(slots: settings.pushConcurrency)
-        (arrivals, alarm) = (Arrivals(), Alarm())
+        arrivals = Arrivals()
+        alarm.stop()
+        lastChange = nil
         (fleet, desired) = (Fleet(vniRange: settings.vniRange), DesiredStates())
         let resource = FleetStatus.path
         events.append(
@@ -122,8 +124,15 @@ actor ControllerCore {
         }
     }
 
+    /// Nil when no other instance leads, or the store does not say. What this one has given up may be in its name
+    /// for a while.
+    func otherLeader() async -> LeaderInfo? {
+        guard let leader = try? await store.leader(), leader.name != events.boot else { return nil }
+        return leader
+    }
+
     private func notLeading() async -> Problem {
-        guard let leader = try? await store.leader(), !leader.url.isEmpty else {
+        guard let leader = await otherLeader(), !leader.url.isEmpty else {
             return Problem(
                 .notLeader, "no instance of controller \(settings.name) leads at the moment; try again")
         }

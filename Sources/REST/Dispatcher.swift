@@ -131,7 +131,7 @@ public final class Dispatcher<Service: APIService>: Sendable {
         _ code: ProblemCode, _ method: String, _ template: String
     ) -> [(name: String, value: String)] {
         switch code {
-        case .unavailable: [("Retry-After", "1")]
+        case .unavailable, .notLeader: [("Retry-After", "1")]
         case .unsupportedMediaType where method == "PATCH":
             operations.filter { $0.method == .patch && $0.path == template }
                 .map { ("Accept-Patch", $0.bodyMediaType) }

@@ -56,6 +56,18 @@ import Testing
         await again.close()
     }
 
+    @Test("who resigns may lead again, under the next epoch")
+    func resigned() async throws {
+        let scratch = try Scratch()
+        let store = try open(scratch)
+        let first = try await store.campaign()
+        await store.resign()
+        #expect(!first.isHeld())
+        #expect(await store.leader() == nil)
+        #expect(try await store.campaign().epoch == 2)
+        await store.close()
+    }
+
     @Test("who has closed neither leads nor writes, and whoever waits for the end is told")
     func closed() async throws {
         let scratch = try Scratch()
