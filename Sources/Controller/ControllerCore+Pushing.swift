@@ -59,6 +59,8 @@ extension ControllerCore {
             pushers[name]?.moved(now: now)
         default: break
         }
+        // A host that nothing is wanted of is asked and adopted all the same.
+        look(at: name, now)
     }
 
     // MARK: Sending
