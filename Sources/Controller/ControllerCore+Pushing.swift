@@ -40,7 +40,10 @@ extension ControllerCore {
         }
     }
 
-    private func isHealthy(_ host: Name) -> Bool { pushers[host]?.isHealthy == true }
+    /// Others may wait for it. Not for one whose answer is long overdue, though it may still come.
+    private func isHealthy(_ host: Name) -> Bool {
+        pushers[host]?.isHealthy == true && !schedule.isSlow(host)
+    }
 
     private func followHost(_ change: FleetChange, _ now: Duration) {
         guard case .host(let name) = change.id else { return }
