@@ -120,6 +120,13 @@ extension ControllerCore {
         guard var pusher = pushers[host] else { return }
         let outcome: PushOutcome
         switch answer {
+        case .success(.standing(let standing)):
+            if let problem = conflict(over: standing.agentID, with: host) {
+                outcome = pusher.answered(
+                    transmission.id, byAnothers: standing, problem, now: now, using: &random)
+            } else {
+                outcome = pusher.answered(transmission.id, .standing(standing), now: now, using: &random)
+            }
         case .success(let answer): outcome = pusher.answered(transmission.id, answer, now: now, using: &random)
         case .failure(let failure):
             outcome = pusher.failed(transmission.id, "\(failure)", now: now, using: &random)
@@ -129,6 +136,21 @@ extension ControllerCore {
         over(arrivals.arrived(at: host, upTo: pusher.acknowledgedChange), now)
         if !pusher.isHealthy { over(arrivals.giveUp(on: host), now) }
         look(at: host, now)
+    }
+
+    /// Two hosts that share an agent would push to it by turns: the first to be answered by it has it.
+    ///
+    /// - Returns: why this host has not; nil: it has.
+    private func conflict(over agent: String?, with host: Name) -> Problem? {
+        guard let agent else { return nil }
+        if let owner = agents[agent], owner != host, pushers[owner]?.standing?.agentID == agent {
+            return Problem(
+                .stateConflict,
+                "\(FleetID.host(host).path): wanted an agent of its own at agent_url, found agent \(agent) of "
+                    + FleetID.host(owner).path)
+        }
+        agents[agent] = host
+        return nil
     }
 
     /// What waits have come to: pushes that were held back may go, and how long it took is known.
