@@ -61,10 +61,12 @@ let package = Package(
         .executableTarget(
             name: "viaduct-fleet", dependencies: ["API", "HTTP", "JSON"], path: "Tests/Bench/Fleet",
             swiftSettings: strict),
-        // No part of the product either: makes a test's abort say where.
+        // Nor these: programs that tests start, and what makes a test's abort say where.
+        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
         .target(name: "CAbort", path: "Tests/CAbort"),
         .testTarget(
-            name: "viaductTests", dependencies: ["viaduct", "API", "Agent", "CAbort", "HTTP", "JSON"],
+            name: "viaductTests",
+            dependencies: ["viaduct", "API", "Agent", "CAbort", "HTTP", "JSON", "TestSupport"],
             swiftSettings: strict),
     ]
         + room("Wire", ["CChecksum"], exclude: ["vectors.py"])
@@ -72,7 +74,7 @@ let package = Package(
         + room("Proc", ["CLinux"])
         + room("LinuxIO", ["CLinux", "Wire", "Datapath", "Proc"])
         + room("JSON", ["CJansson"])
-        + room("API", ["CGnuTLS", "Wire", "JSON"])
+        + room("API", ["CGnuTLS", "Wire", "JSON"], tests: ["TestSupport"])
         + room("HTTP", ["CCurl", "CMicroHTTPD", "JSON"])
         + room(
             "REST",
@@ -80,7 +82,8 @@ let package = Package(
                 "API", "HTTP", "JSON", "Proc", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ])
-        + room("Store", ["HTTP", "JSON", .product(name: "GRDB", package: "GRDB.swift")])
+        + room(
+            "Store", ["HTTP", "JSON", .product(name: "GRDB", package: "GRDB.swift")], tests: ["TestSupport"])
         + room(
             "Agent",
             [

@@ -5,8 +5,8 @@ public import API
 internal import HTTP
 internal import JSON
 internal import LinuxIO
-internal import Proc
 public import Logging
+internal import Proc
 internal import REST
 public import ServiceLifecycle
 internal import Store

@@ -41,7 +41,9 @@ struct AgentLink: Sendable {
 
     private static func token(_ path: String) throws(HTTPClientError) -> String {
         let bytes = FileManager.default.contents(atPath: path)
-        let token = bytes.map { String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) }
+        let token = bytes.map {
+            String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        }
         guard let token, !token.isEmpty, token.utf8.count <= tokenByteCount else {
             throw HTTPClientError(.invalidRequest, "credentials: wanted a token in \(path), found none")
         }
@@ -68,7 +70,8 @@ struct AgentLink: Sendable {
 extension Standing {
     init(_ document: HostStateDocument) {
         self.init(
-            held: document.held, isInSync: document.isInSync, bootID: document.bootID, agentID: document.agentID)
+            held: document.held, isInSync: document.isInSync, bootID: document.bootID,
+            agentID: document.agentID)
     }
 }
 

@@ -70,7 +70,8 @@ public struct Controller: Service {
         case .sqlite(let path): try SQLiteFleetStore(path: path, as: member)
         case .etcd(let members):
             EtcdFleetStore(
-                endpoints: try members.map { try HTTPClientAddress($0) }, controller: settings.name, as: member,
+                endpoints: try members.map { try HTTPClientAddress($0) }, controller: settings.name,
+                as: member,
                 leaseSeconds: settings.leaseTTLSeconds)
         }
     }

@@ -29,7 +29,9 @@ extension ControllerCore {
             if let since = pusher.laggingSince { lagging.append((name, since)) }
         }
         page.family("viaduct_controller_hosts", .gauge, "Hosts by state.")
-        for state in HostSyncState.allCases { page.sample([("state", state.rawValue)], UInt64(counts[state])) }
+        for state in HostSyncState.allCases {
+            page.sample([("state", state.rawValue)], UInt64(counts[state]))
+        }
         page.family(
             "viaduct_controller_host_lag_seconds", .gauge,
             "Age of the oldest change a host has not acknowledged; the \(Self.laggingSeriesLimit) worst, hosts "
@@ -52,7 +54,9 @@ extension ControllerCore {
         }
         page.family("viaduct_controller_push_bytes_total", .counter, "Bytes of bodies sent to agents.")
         page.sample([], pushRecord.bytesSent)
-        page.family("viaduct_controller_push_duration_seconds", .histogram, "From a request to an agent to its answer.")
+        page.family(
+            "viaduct_controller_push_duration_seconds", .histogram,
+            "From a request to an agent to its answer.")
         page.histogram([], pushRecord.durations.snapshot)
         page.family(
             "viaduct_controller_push_lag_seconds", .histogram,

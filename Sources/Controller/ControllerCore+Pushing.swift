@@ -22,7 +22,9 @@ extension ControllerCore {
             numbers.append((effect, change))
         }
         hold(numbers, now)
-        let healthy = numbers.filter { isHealthy($0.effect.host) }.map { (host: $0.effect.host, change: $0.change) }
+        let healthy = numbers.filter { isHealthy($0.effect.host) }.map {
+            (host: $0.effect.host, change: $0.change)
+        }
         if !healthy.isEmpty { _ = arrivals.add(.convergence(since: now), at: healthy) }
         for effect in effects { look(at: effect.host, now) }
         pump()
@@ -36,7 +38,9 @@ extension ControllerCore {
             guard !first.isEmpty, !later.isEmpty else { continue }
             let places = first.map { (host: $0.effect.host, change: $0.change) }
             let wave = arrivals.add(.wave(holding: later), at: places)
-            for host in later { pushers[host]?.hold(for: wave, until: now + PushTiming.longestGate, now: now) }
+            for host in later {
+                pushers[host]?.hold(for: wave, until: now + PushTiming.longestGate, now: now)
+            }
         }
     }
 
@@ -72,12 +76,10 @@ extension ControllerCore {
     func pump() {
         let now = clock.now
         while let host = schedule.next(now: now) {
-            guard let transmission = pushers[host]?.start(now: now, digest: { desired.digest(of: host) }) else {
-                schedule.ended(host)
-                look(at: host, now)
-                continue
-            }
-            send(transmission, to: host)
+            lastTransmission += 1
+            let transmission = pushers[host]?.start(
+                lastTransmission, now: now, digest: { desired.digest(of: host) })
+            if let transmission { send(transmission, to: host) }
             look(at: host, now)
         }
         alarm.set(schedule.wake(now: now), now: now) { [weak self] in await self?.ring() }
@@ -103,20 +105,26 @@ extension ControllerCore {
         switch content {
         case .probe: nil
         case .complete(let place, let allowMassDelete):
-            desired.completeBody(of: host, PushHead(controller: settings.name, epoch: place.epoch, generation: place.generation), allowMassDelete: allowMassDelete)
+            desired.completeBody(
+                of: host,
+                PushHead(controller: settings.name, epoch: place.epoch, generation: place.generation),
+                allowMassDelete: allowMassDelete)
         case .delta(let place, let base, let paths):
-            desired.deltaBody(of: host, PushHead(controller: settings.name, epoch: place.epoch, generation: place.generation), on: base, paths)
+            desired.deltaBody(
+                of: host,
+                PushHead(controller: settings.name, epoch: place.epoch, generation: place.generation),
+                on: base, paths)
         }
     }
 
     // MARK: Answers
 
     private func arrived(
-        _ answer: Result<AgentAnswer, HTTPClientError>, _ host: Name, _ transmission: Transmission<StatePath>, _ start: Duration
+        _ answer: Result<AgentAnswer, HTTPClientError>, _ host: Name, _ transmission: Transmission<StatePath>,
+        _ start: Duration
     ) {
         let now = clock.now
         defer { pump() }
-        schedule.ended(host)
         guard var pusher = pushers[host] else { return }
         let outcome: PushOutcome
         switch answer {
@@ -127,7 +135,8 @@ extension ControllerCore {
             } else {
                 outcome = pusher.answered(transmission.id, .standing(standing), now: now, using: &random)
             }
-        case .success(let answer): outcome = pusher.answered(transmission.id, answer, now: now, using: &random)
+        case .success(let answer):
+            outcome = pusher.answered(transmission.id, answer, now: now, using: &random)
         case .failure(let failure):
             outcome = pusher.failed(transmission.id, "\(failure)", now: now, using: &random)
         }

@@ -23,7 +23,9 @@ extension ControllerCore {
         defer { turn.give() }
         let term = try await leading()
         if !preconditions.areNone {
-            for write in writes { try preconditions.check(fleet[write.id].map { EntityTag($0.json) }, write.id.path) }
+            for write in writes {
+                try preconditions.check(fleet[write.id].map { EntityTag($0.json) }, write.id.path)
+            }
         }
         return try await carryOut(writes, term, dryRun: dryRun)
     }
@@ -109,7 +111,8 @@ extension FleetChange {
             }
         var drafts: [EventDraft] = []
         if let type = EventType(rawValue: "\(id.kind.singular).\(verb)") {
-            drafts.append(EventDraft(type: type, resource: id.path, data: to.map { ["spec": .object($0.json)] } ?? [:]))
+            drafts.append(
+                EventDraft(type: type, resource: id.path, data: to.map { ["spec": .object($0.json)] } ?? [:]))
         }
         if case .attachment(let before) = from, case .attachment(let after) = to, before.host != after.host {
             let data: JSONObject = ["from": .string("\(before.host)"), "to": .string("\(after.host)")]

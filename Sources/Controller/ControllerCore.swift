@@ -1,7 +1,7 @@
 // The controller's one owner of state: the fleet as it is written, what each host is to have of it, and what is
 // known of each host. Pushing is in an extension, so are writing and reading.
 //
-//   campaign ──▶ leads: fleet read, pushers run, writes taken ──▶ lead lost: pushers paused, fleet forgotten ──▶ campaign
+//   campaign ─▶ leads: fleet read, pushers run, writes taken ─▶ lead lost: pushers and fleet forgotten ─▶ campaign
 
 internal import API
 internal import HTTP
@@ -39,6 +39,8 @@ actor ControllerCore {
     /// What was last told of a host by an event.
     var told: [Name: HostSyncState] = [:]
     var schedule: PushSchedule<Name>
+    /// Number of the last request to an agent.
+    var lastTransmission = 0
     var arrivals = Arrivals()
     var random = SystemRandomNumberGenerator()
     var turn = Turn()
@@ -80,7 +82,9 @@ actor ControllerCore {
             look(at: name, now)
         }
         let resource = FleetStatus.path
-        events.append(.leaderElected, resource, ["epoch": .integer(Int64(leadership.epoch))], at: RFC3339.wallMilliseconds)
+        events.append(
+            .leaderElected, resource, ["epoch": .integer(Int64(leadership.epoch))],
+            at: RFC3339.wallMilliseconds)
         log.notice(
             "leading",
             metadata: [
@@ -99,7 +103,8 @@ actor ControllerCore {
         (arrivals, alarm) = (Arrivals(), Alarm())
         (fleet, desired) = (Fleet(vniRange: settings.vniRange), DesiredStates())
         let resource = FleetStatus.path
-        events.append(.leaderLost, resource, ["epoch": .integer(Int64(term.epoch))], at: RFC3339.wallMilliseconds)
+        events.append(
+            .leaderLost, resource, ["epoch": .integer(Int64(term.epoch))], at: RFC3339.wallMilliseconds)
         log.notice("not leading any more", metadata: ["epoch": "\(term.epoch)"])
     }
 
@@ -121,7 +126,8 @@ actor ControllerCore {
 
     private func notLeading() async -> Problem {
         guard let leader = try? await store.leader(), !leader.url.isEmpty else {
-            return Problem(.notLeader, "no instance of controller \(settings.name) leads at the moment; try again")
+            return Problem(
+                .notLeader, "no instance of controller \(settings.name) leads at the moment; try again")
         }
         return Problem(.notLeader, "another instance of controller \(settings.name) leads: ask \(leader.url)")
     }

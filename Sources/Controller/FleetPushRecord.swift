@@ -11,7 +11,9 @@ struct FleetPushRecord: Sendable {
         /// What came of it.
         var result: String
 
-        static func < (left: Key, right: Key) -> Bool { (left.kind, left.result) < (right.kind, right.result) }
+        static func < (left: Key, right: Key) -> Bool {
+            (left.kind, left.result) < (right.kind, right.result)
+        }
     }
 
     private(set) var counts: [Key: UInt64] = [:]
@@ -26,7 +28,9 @@ struct FleetPushRecord: Sendable {
 
     mutating func sent(_ body: [UInt8]?) { bytesSent += UInt64(body?.count ?? 0) }
 
-    mutating func note(_ content: Transmission<StatePath>.Content, _ outcome: PushOutcome, _ duration: Duration) {
+    mutating func note(
+        _ content: Transmission<StatePath>.Content, _ outcome: PushOutcome, _ duration: Duration
+    ) {
         counts[Key(kind: content.kind, result: outcome.name), default: 0] += 1
         durations.observe(duration)
         if case .acknowledged(let lag) = outcome { lags.observe(lag) }

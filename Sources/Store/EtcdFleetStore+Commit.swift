@@ -80,12 +80,25 @@ extension EtcdFleetStore {
         var transaction = guarded(term)
         operations(&transaction)
         transaction.put(keys.commit, id)
-        let outcome = try await insist(transaction, term)
+        let outcome: EtcdTransaction.Outcome
+        do throws(StoreError) { outcome = try await insist(transaction, term) } catch {
+            // etcd says so also of what has just used up the last space and is done (quotaApplierV3).
+            guard error.kind == .full else { throw error }
+            return try await verify(id, term, refusal: error)
+        }
         if outcome.succeeded { return term.noteCommit(at: outcome.revision) }
         // An earlier attempt came through although its answer did not?
         guard outcome.read.count == 2, outcome.read[0]?.createRevision == term.leadership.epoch,
             let commit = outcome.read[1], commit.value == id
         else { throw lost(term) }
+        term.noteCommit(at: commit.modRevision)
+    }
+
+    /// Throws the refusal unless the commit was made nevertheless.
+    private func verify(_ id: String, _ term: EtcdTerm, refusal: StoreError) async throws(StoreError) {
+        let commit: EtcdKeyValue?
+        do throws(EtcdError) { commit = try await client.get(keys.commit) } catch { throw lost(term) }
+        guard let commit, commit.value == id else { throw refusal }
         term.noteCommit(at: commit.modRevision)
     }
 

@@ -43,7 +43,8 @@ struct ControllerCommand: AsyncParsableCommand {
         if case .sqlite(let path) = settings.store, case .sqlite(let usual) = ControllerSettings().store {
             ServiceProcess.makeDirectory(of: path, ifDefault: usual)
         }
-        try await ServiceProcess.run("controller", level: settings.logLevel, format: settings.logFormat) { log in
+        try await ServiceProcess.run("controller", level: settings.logLevel, format: settings.logFormat) {
+            log in
             Controller(settings: settings, version: Agent.version, log: log)
         }
     }

@@ -127,6 +127,8 @@ enum Cell {
         switch value {
         case nil, .null: Table.absent
         case .string(let text): printable(text)
+        // Seconds to the millisecond are what anybody compares.
+        case .real(let number): String((number * 1000).rounded() / 1000)
         case .array(let items): joined(items.map { Cell.text($0) }, by: ",")
         case .object(let object): joined(object.members.map { "\($0.key)=\(Cell.text($0.value))" }, by: ",")
         case .some(let value): value.description

@@ -36,6 +36,7 @@ struct Viaduct: AsyncParsableCommand {
                 name: "Configure a fleet",
                 subcommands: [HostCommand.self, NetworkCommand.self, AttachmentCommand.self]),
             CommandGroup(name: "Configure either", subcommands: [GetCommand.self, ApplyCommand.self]),
-            CommandGroup(name: "Run", subcommands: [AgentCommand.self, ControllerCommand.self, OpenAPICommand.self]),
+            CommandGroup(
+                name: "Run", subcommands: [AgentCommand.self, ControllerCommand.self, OpenAPICommand.self]),
         ])
 }

@@ -4,6 +4,7 @@
 import API
 import Foundation
 import JSON
+import TestSupport
 import Testing
 
 @Suite struct OpenAPITests {
@@ -169,21 +170,16 @@ enum Judge {
             """
 
     static func run(_ program: String, on input: JSONValue?) throws -> String {
-        let python = Process()
-        python.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        python.arguments = ["python3", "-c", program]
-        let (stdin, stdout) = (Pipe(), Pipe())
-        python.standardInput = input == nil ? FileHandle.nullDevice : stdin
-        python.standardOutput = stdout
-        python.standardError = stdout
-        try python.run()
-        if let input {
-            // Each program reads all of its input before it prints, so neither pipe fills up meanwhile.
-            try stdin.fileHandleForWriting.write(contentsOf: Data(input.serialized()))
-            try stdin.fileHandleForWriting.close()
-        }
-        let output = try stdout.fileHandleForReading.readToEnd() ?? Data()
-        python.waitUntilExit()
+        let (stdin, stdout) = (try PipeEnds(), try PipeEnds())
+        let python = try ChildProcess(
+            "/usr/bin/env", ["python3", "-c", program], input: stdin.reading, output: stdout.writing,
+            error: stdout.writing)
+        close(stdin.reading)
+        close(stdout.writing)
+        // Each program reads all of its input before it prints, so neither pipe fills up meanwhile.
+        writeAll(input?.serialized() ?? [], to: stdin.writing)
+        let output = readAll(stdout.reading)
+        python.wait()
         return String(decoding: output, as: UTF8.self)
     }
 }

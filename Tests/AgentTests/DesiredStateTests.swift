@@ -69,8 +69,8 @@ import Wire
         state.bridges["br0".name] = DesiredBridge()
         #expect(
             state.documents.values.map(\.body) == [
-                #"{"addresses":[],"forward_bpdu":false,"mac_aging_seconds":300,"#
-                    + #""mac_table_size":8192,"vni":0}"#
+                #"{"addresses":[],"flooding":"head_end_replication","forward_bpdu":false,"#
+                    + #""mac_aging_seconds":300,"mac_table_size":8192,"neigh_suppress":true,"vni":0}"#
             ])
     }
 

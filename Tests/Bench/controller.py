@@ -126,8 +126,8 @@ class Controller:
         """The moment it was started at, nanoseconds."""
         moment = time.monotonic_ns()
         self.process = self.space.spawn(
-            BINARY, "controller", "--listen", "{}:{}".format(*LISTEN), "--state", self.state, "--log-level", "warning",
-            log="controller.log")
+            BINARY, "controller", "--listen", "{}:{}".format(*LISTEN), "--store", f"sqlite:{self.state}",
+            "--log-level", "warning", log="controller.log")
         self.usage = Process(self.process.pid)
         self._local = threading.local()
         wait_for(self._is_ready, PATIENCE_SECONDS, what="the controller is ready")
@@ -146,13 +146,22 @@ class Controller:
             return False
 
     def request(self, method, path, body=None):
-        """Over a kept connection for each thread."""
+        """Over a kept connection for each thread; one that idled too long is opened again."""
+        payload = None if body is None else json.dumps(body)
+        for last in (False, True):
+            try:
+                return self._exchange(method, path, payload)
+            except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+                self._local.connection = None
+                if last:
+                    raise
+
+    def _exchange(self, method, path, payload):
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = Connection(self.space, LISTEN)
             connection.timeout = PATIENCE_SECONDS
-        payload = None if body is None else json.dumps(body)
-        connection.request(method, path, payload, {} if body is None else {"Content-Type": "application/json"})
+        connection.request(method, path, payload, {} if payload is None else {"Content-Type": "application/json"})
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
 

@@ -53,12 +53,12 @@ import Testing
         #expect(tcp.kind == .unreachable)
         #expect(
             tcp.description
-                == "cannot reach http://127.0.0.1:1: connection refused; does anything listen there?")
+                == "cannot reach http://127.0.0.1:1: connection refused; is it running?")
         let unix = try await failure(at: "unix:/tmp/viaduct-nobody.sock")
         #expect(unix.kind == .unreachable)
         #expect(
             unix.description == "cannot reach unix:/tmp/viaduct-nobody.sock: no such file or directory; "
-                + "does anything listen there?")
+                + "is it running?")
     }
 
     @Test("a name that is none is unreachable")

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Store
 
-@Suite(.serialized, .enabled(if: EtcdProcess.isInstalled, "needs etcd-server"))
+@Suite(.serialized)
 struct EtcdCommitTests {
     private static func many(_ count: Int, _ body: String) -> [StoredDocument] {
         (0..<count).map { document(String(100_000 + $0), body) }

@@ -3,36 +3,56 @@
 import Foundation
 import HTTP
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Store
 
 final class EtcdProcess: Sendable {
-    /// Debian's package etcd-server.
-    static let isInstalled = FileManager.default.isExecutableFile(atPath: "/usr/bin/etcd")
-
     let address: HTTPClientAddress
     private let directory = "/tmp/viaduct-etcd-\(UUID().uuidString)"
     private let arguments: [String]
     private let running = Mutex<Running?>(nil)
 
     private struct Running {
-        var etcd: Process
-        var input: Pipe
+        var etcd: ChildProcess
+        /// Of the shell's pipe.
+        var input: Int32
     }
 
+    /// Alone.
+    ///
     /// - Parameter quotaByteCount: of the database; 0 is etcd's own.
-    init(quotaByteCount: Int = 0) async throws {
-        let (clientPort, peerPort) = (try Self.freePort(), try Self.freePort())
-        address = try HTTPClientAddress("http://127.0.0.1:\(clientPort)")
-        let peer = "http://127.0.0.1:\(peerPort)"
-        arguments = [
-            "--data-dir", directory, "--listen-client-urls", "\(address)",
-            "--advertise-client-urls", "\(address)", "--listen-peer-urls", peer,
-            "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=\(peer)",
-            "--quota-backend-bytes", String(quotaByteCount), "--log-level", "error",
-        ]
+    convenience init(quotaByteCount: Int = 0) async throws {
+        let peer = try EtcdProcess.freePort()
+        try self.init(
+            "n0", peer: peer, cluster: [("n0", peer)], ["--quota-backend-bytes", String(quotaByteCount)])
         try await start()
+    }
+
+    /// A cluster, each of them started and all of them ready.
+    static func cluster(of count: Int) async throws -> [EtcdProcess] {
+        let members = try (0..<count).map { ("n\($0)", try freePort()) }
+        let processes = try members.map { try EtcdProcess($0.0, peer: $0.1, cluster: members, []) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for process in processes { group.addTask { try await process.start() } }
+            try await group.waitForAll()
+        }
+        return processes
+    }
+
+    private init(
+        _ name: String, peer: UInt16, cluster: [(name: String, peer: UInt16)], _ more: [String]
+    ) throws {
+        address = try HTTPClientAddress("http://127.0.0.1:\(try Self.freePort())")
+        arguments =
+            [
+                "--name", name, "--data-dir", directory, "--log-level", "error",
+                "--listen-client-urls", "\(address)", "--advertise-client-urls", "\(address)",
+                "--listen-peer-urls", "http://127.0.0.1:\(peer)",
+                "--initial-advertise-peer-urls", "http://127.0.0.1:\(peer)", "--initial-cluster",
+                cluster.map { "\($0.name)=http://127.0.0.1:\($0.peer)" }.joined(separator: ","),
+            ] + more
     }
 
     deinit {
@@ -42,16 +62,11 @@ final class EtcdProcess: Sendable {
 
     /// Returns when it answers. Beside etcd waits a shell that kills it when this process says so, or has ended.
     func start() async throws {
-        let etcd = Process()
-        etcd.executableURL = URL(filePath: "/bin/sh")
         let script = #"exec 3<&0; { read _ <&3; kill -9 $$; } & exec 3<&- etcd "$@""#
-        etcd.arguments = ["-c", script, "etcd"] + arguments
-        let input = Pipe()
-        etcd.standardInput = input
-        etcd.standardOutput = FileHandle.nullDevice
-        etcd.standardError = FileHandle.nullDevice
-        try etcd.run()
-        running.withLock { $0 = Running(etcd: etcd, input: input) }
+        let input = try PipeEnds()
+        let etcd = try ChildProcess("/bin/sh", ["-c", script, "etcd"] + arguments, input: input.reading)
+        close(input.reading)
+        running.withLock { $0 = Running(etcd: etcd, input: input.writing) }
         let client = HTTPClient(address, limits: HTTPClientLimits(totalSeconds: 1))
         let end = ContinuousClock.now + .seconds(20)
         while (try? await client.send(HTTPClientRequest("GET", "/health")))?.status != 200 {
@@ -63,7 +78,7 @@ final class EtcdProcess: Sendable {
     /// SIGSTOP or SIGCONT.
     func signal(_ number: Int32) {
         guard let etcd = running.withLock({ $0?.etcd }) else { return }
-        kill(etcd.processIdentifier, number)
+        etcd.signal(number)
     }
 
     /// By SIGKILL; it has ended when this returns.
@@ -72,9 +87,9 @@ final class EtcdProcess: Sendable {
             defer { running = nil }
             return running
         }
-        // Not only closed: what was started meanwhile may have that end too.
-        try? last?.input.fileHandleForWriting.write(contentsOf: Array("\n".utf8))
-        last?.etcd.waitUntilExit()
+        guard let last else { return }
+        close(last.input)
+        last.etcd.wait()
     }
 
     func store(

@@ -32,7 +32,7 @@ ROOMS = {
         "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Wire", "Logging",
         "ServiceLifecycle"}
     | SYSTEM,
-    "Controller": {"API", "HTTP", "JSON", "REST", "Store", "Wire", "Logging", "ServiceLifecycle"} | SYSTEM,
+    "Controller": {"API", "HTTP", "JSON", "Proc", "REST", "Store", "Wire", "Logging", "ServiceLifecycle"} | SYSTEM,
     "viaduct": {
         "Agent", "Controller", "API", "HTTP", "JSON", "ArgumentParser", "Logging", "ServiceLifecycle", "Yams"}
     | SYSTEM,

@@ -20,9 +20,15 @@ struct BinaryTests {
             let document = try JSONValue.parse(Array(openapi.output.utf8))
             #expect(document["openapi"] == "3.1.0" && document["info"]?["title"] == .string(title))
         }
-        let help = try await run(["agent", "--help"])
-        for field in AgentSettings.schema.fields.map(\.name) {
-            #expect(help.output.contains("--" + field.replacing("_", with: "-")), "\(field)")
+        let services = [
+            ("agent", AgentSettings.schema.fields.map(\.name)),
+            ("controller", ControllerSettings.schema.fields.map(\.name)),
+        ]
+        for (service, fields) in services {
+            let help = try await run([service, "--help"]).output
+            for field in fields {
+                #expect(help.contains("--" + field.replacing("_", with: "-")), "\(service) \(field)")
+            }
         }
     }
 

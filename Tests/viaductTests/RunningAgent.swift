@@ -4,6 +4,7 @@
 import Foundation
 import JSON
 import Synchronization
+import TestSupport
 import Testing
 
 /// What a finished process left.
@@ -42,12 +43,12 @@ struct Place: ~Copyable {
 /// A process of the built binary.
 final class RunningAgent {
     /// Beside the test bundle, where SwiftPM puts both.
-    static var binary: URL {
+    static var binary: String {
         URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-            .appending(path: "viaduct")
+            .appending(path: "viaduct").path
     }
 
-    private let process = Process()
+    private let process: ChildProcess
     private let socket: String
     private let log: URL
     let startedAt = ContinuousClock.now
@@ -57,15 +58,16 @@ final class RunningAgent {
         socket = place.socket
         log = URL(filePath: "\(place.directory)/log-\(UUID().uuidString)")
         try Data().write(to: log)
-        process.executableURL = RunningAgent.binary
-        process.arguments = place.arguments + arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
-        process.standardError = try FileHandle(forWritingTo: log)
-        try process.run()
+        let descriptor = open(log.path, O_WRONLY | O_APPEND | O_CLOEXEC)
+        defer { close(descriptor) }
+        process = try ChildProcess(
+            RunningAgent.binary, place.arguments + arguments,
+            environment: ProcessInfo.processInfo.environment.merging(environment) { _, new in new },
+            error: descriptor)
     }
 
     /// A test that fails must not leave an agent behind.
-    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+    deinit { process.signal(SIGKILL) }
 
     var output: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
 
@@ -94,25 +96,27 @@ final class RunningAgent {
     ) async throws -> String {
         var arguments = ["-s", "--max-time", "5", "--unix-socket", socket, "-X", method] + more
         if !body.isEmpty { arguments += ["-d", body] }
-        let curl = URL(filePath: "/usr/bin/curl")
-        return try await run(arguments + ["http://agent\(path)"], of: curl).output
+        return try await run(arguments + ["http://agent\(path)"], of: "/usr/bin/curl").output
     }
 
     /// Sends a signal and waits for the end.
     func end(_ signal: Int32) async throws -> Int32 {
-        kill(process.processIdentifier, signal)
+        process.signal(signal)
         return try await ended()
     }
 
     /// Waits for the end and returns the exit code, or the signal that brought it.
     func ended() async throws -> Int32 {
         while process.isRunning { try await Task.sleep(for: .milliseconds(2)) }
-        return process.terminationStatus
+        return switch process.wait() {
+        case .exit(let code): code
+        case .signal(let number): number
+        }
     }
 }
 
 /// Runs a program to its end, on a thread of its own: the tests share theirs.
-func run(_ arguments: [String], of program: URL = RunningAgent.binary) async throws -> Outcome {
+func run(_ arguments: [String], of program: String = RunningAgent.binary) async throws -> Outcome {
     try await withCheckedThrowingContinuation { continuation in
         DispatchQueue(label: "test process").async {
             continuation.resume(with: Result { try runBlocking(arguments, program) })
@@ -120,16 +124,15 @@ func run(_ arguments: [String], of program: URL = RunningAgent.binary) async thr
     }
 }
 
-private func runBlocking(_ arguments: [String], _ program: URL) throws -> Outcome {
-    let process = Process()
-    let (output, error) = (Pipe(), Pipe())
-    process.executableURL = program
-    process.arguments = arguments
-    process.standardOutput = output
-    process.standardError = error
-    try process.run()
-    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    let complaint = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    return Outcome(status: process.terminationStatus, output: text, error: complaint)
+private func runBlocking(_ arguments: [String], _ program: String) throws -> Outcome {
+    let (output, error) = (try PipeEnds(), try PipeEnds())
+    let process = try ChildProcess(program, arguments, output: output.writing, error: error.writing)
+    close(output.writing)
+    close(error.writing)
+    let text = String(decoding: readAll(output.reading), as: UTF8.self)
+    let complaint = String(decoding: readAll(error.reading), as: UTF8.self)
+    guard case .exit(let status) = process.wait() else {
+        throw SpawnError(description: "\(program) was killed")
+    }
+    return Outcome(status: status, output: text, error: complaint)
 }

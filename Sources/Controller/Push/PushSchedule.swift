@@ -43,9 +43,10 @@ public struct PushSchedule<Host: Hashable & Sendable>: Sendable {
     /// Hosts that are due and have no slot.
     public var readyCount: Int { sound.count + suspect.count }
 
-    /// Takes note of what a pusher wants. After anything that happened to it; while its request is under way it
-    /// wants nothing.
+    /// Takes note of what a pusher wants, after anything that happened to it: an answer, none, a change, a move. A slot
+    /// is free again when its request is over, or nobody waits for it any more.
     public mutating func plan(_ host: Host, _ pusher: Pusher<some Hashable & Sendable>) {
+        if !pusher.isInFlight { ended(host) }
         plan(
             host, due: pusher.due, since: pusher.laggingSince ?? pusher.due ?? .zero,
             isSuspect: pusher.trouble != nil)
@@ -59,7 +60,8 @@ public struct PushSchedule<Host: Hashable & Sendable>: Sendable {
         waiting.set(host, due)
     }
 
-    /// The host to send to now, which occupies a slot until `ended`; nil: none is due, or none may.
+    /// The host to send to now, which occupies a slot from now on: `start` its pusher, and `plan` it. Nil if none is
+    /// due, or none may.
     public mutating func next(now: Duration) -> Host? {
         advance(now)
         guard hasSlot, let host = choose(), let turn = turns[host] else { return nil }
@@ -70,8 +72,8 @@ public struct PushSchedule<Host: Hashable & Sendable>: Sendable {
         return host
     }
 
-    /// The request to a host is over, or there was nothing to send. `plan` it again.
-    public mutating func ended(_ host: Host) {
+    /// The request to a host is over, or there was nothing to send.
+    mutating func ended(_ host: Host) {
         guard prompt.remove(host) || slow.remove(host) != nil else { return }
         if turns.removeValue(forKey: host)?.isSuspect == true { runningSuspectCount -= 1 }
     }

@@ -53,7 +53,7 @@ public struct Transmission<Path: Hashable & Sendable>: Equatable, Sendable {
         case delta(StateBase, base: StateBase, paths: Set<Path>)
     }
 
-    /// Never the same for two of a pusher's.
+    /// As it was given to `start`.
     public var id: Int
     public var content: Content
     /// From the call to the last byte of the answer; then it is to be given up and `failed`.

@@ -91,7 +91,6 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
     var isAdopted = false
     private var isCompleteAsked = false
     let probeInterval: Duration
-    private var lastID = 0
     /// What `generation` is about: it begins anew with another epoch and grows with another digest.
     private var lastEpoch: Int?
     private var lastDigest: SHA256?
@@ -159,14 +158,16 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
 
     /// What to send now, if anything. It counts as sent.
     ///
-    /// - Parameter digest: of what is wanted at this moment, which is what is to be sent.
-    public mutating func start(now: Duration, digest: () -> SHA256) -> Transmission<Path>? {
+    /// - Parameters:
+    ///   - id: no other request of the process has it, whatever pusher's: a host may go and come back, and with it its
+    ///     pusher, while a request to it is under way.
+    ///   - digest: of what is wanted at this moment, which is what is to be sent.
+    public mutating func start(_ id: Int, now: Duration, digest: () -> SHA256) -> Transmission<Path>? {
         guard let epoch, let due, due <= now else { return nil }
         defer { settle(now) }
-        lastID += 1
         guard wantsPush, !mustProbe else {
-            flight = Flight(id: lastID, push: nil, isComplete: false)
-            return Transmission(id: lastID, content: .probe, timeout: PushTiming.probeTimeout)
+            flight = Flight(id: id, push: nil, isComplete: false)
+            return Transmission(id: id, content: .probe, timeout: PushTiming.probeTimeout)
         }
         let digest = digest()
         if digest != lastDigest {
@@ -185,10 +186,10 @@ public struct Pusher<Path: Hashable & Sendable>: Sendable {
         var isComplete = false
         if case .complete = content { (isComplete, isCompleteAsked) = (true, false) }
         let push = Push(place: place, paths: paths, change: change, oldest: oldest ?? now)
-        flight = Flight(id: lastID, push: push, isComplete: isComplete)
+        flight = Flight(id: id, push: push, isComplete: isComplete)
         (paths, oldest, gate) = ([], nil, nil)
         let timeout = isComplete ? PushTiming.completeTimeout : PushTiming.deltaTimeout
-        return Transmission(id: lastID, content: content, timeout: timeout)
+        return Transmission(id: id, content: content, timeout: timeout)
     }
 
     // MARK: What its owner has decided

@@ -52,7 +52,8 @@ extension ControllerCore {
     ) async throws(Problem) -> (List<Attachment.Document>, EntityTag) {
         _ = try await leading()
         if let network, fleet.networks[network] == nil { throw FleetID.network(network).missing }
-        let networks = network.map { [$0] } ?? wanted.host.map { fleet.networks(of: $0) } ?? Array(fleet.networks.keys)
+        let networks =
+            network.map { [$0] } ?? wanted.host.map { fleet.networks(of: $0) } ?? Array(fleet.networks.keys)
         var places: [(network: Name, name: Name)] = []
         for network in networks.sorted() {
             let all = fleet.networks[network]?.attachments ?? [:]

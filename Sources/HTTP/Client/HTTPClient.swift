@@ -9,7 +9,7 @@ public final class HTTPClient: Sendable {
     private let pool: HTTPClientPool
 
     public init(
-        _ address: HTTPClientAddress, pool: HTTPClientPool = HTTPClientPool(),
+        _ address: HTTPClientAddress, pool: HTTPClientPool = HTTPClientPool(limits: .oneServer),
         limits: HTTPClientLimits = HTTPClientLimits()
     ) {
         self.address = address

@@ -72,7 +72,7 @@ extension HTTPClientError {
 
     private static func advice(_ errorNumber: Int) -> String {
         switch Int32(errorNumber) {
-        case ECONNREFUSED, ENOENT: "; does anything listen there?"
+        case ECONNREFUSED, ENOENT: "; is it running?"
         case EACCES, EPERM: "; may this user use the socket?"
         default: ""
         }

@@ -25,6 +25,9 @@ public struct HTTPClientPoolLimits: Equatable, Sendable {
     /// seldom the server that ends it. Whole seconds.
     public var idleSeconds: Double
 
+    /// Of a client that is alone: there is nobody to share with.
+    public static let oneServer = HTTPClientPoolLimits(connectionsPerServer: 2048)
+
     public init(connectionCount: Int = 2048, connectionsPerServer: Int = 8, idleSeconds: Double = 30) {
         self.connectionCount = connectionCount
         self.connectionsPerServer = connectionsPerServer

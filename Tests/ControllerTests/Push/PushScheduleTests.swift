@@ -80,6 +80,24 @@ import Testing
         #expect(schedule.runningCount == 8)
     }
 
+    @Test("a host that moves while its agent hangs has its turn at once, and the old request counts no more")
+    func moved() {
+        var schedule = PushSchedule<Int>(slots: 4)
+        var rig = PusherRig()
+        schedule.plan(0, rig.pusher)
+        #expect(schedule.next(now: .zero) == 0 && rig.send() == "GET")
+        schedule.plan(0, rig.pusher)
+        #expect(schedule.next(now: .zero) == nil && schedule.runningCount == 1)
+        let old = rig.last?.id
+        rig.pusher.moved(now: rig.now)
+        schedule.plan(0, rig.pusher)
+        #expect(schedule.next(now: .zero) == 0 && rig.send() == "GET")
+        schedule.plan(0, rig.pusher)
+        #expect(rig.answer(.standing(Standing(held: nil, isInSync: true)), to: old) == .ignored)
+        schedule.plan(0, rig.pusher)
+        #expect(schedule.next(now: .zero) == nil && schedule.runningCount == 1)
+    }
+
     // MARK: Hosts that hang
 
     /// A fleet that changes all the time and whose agents answer within 5 ms, but for some that never do.
@@ -96,6 +114,7 @@ import Testing
         /// The longest lags that were seen, by second.
         var lags: [Int: Duration] = [:]
         var busiest = 0
+        private var lastID = 0
 
         init(count: Int, hanging: Range<Int>, knowsSuspects: Bool = true) {
             self.hanging = hanging
@@ -131,7 +150,9 @@ import Testing
 
         private mutating func start(_ host: Int) {
             let content = "\(pushers[host].change)"
-            guard let sent = pushers[host].start(now: now, digest: { PusherRig.digest(content) }) else {
+            lastID += 1
+            guard let sent = pushers[host].start(lastID, now: now, digest: { PusherRig.digest(content) })
+            else {
                 return
             }
             if let place = sent.place, !hanging.contains(host) {

@@ -13,6 +13,7 @@ struct PusherRig {
     var wanted = "a"
     /// The one under way.
     var last: Transmission<String>?
+    private var lastID = 0
 
     init(epoch: Int = 1) {
         pusher = Pusher<String>(controller: "fleet1", now: .zero)
@@ -31,10 +32,11 @@ struct PusherRig {
 
     /// What goes out at this moment: "GET", "PUT 1.1 a", "PATCH 1.2 b on 1.1 a: x y"; nil for nothing.
     mutating func send() -> String? {
-        guard let sent = pusher.start(now: now, digest: { [wanted] in PusherRig.digest(wanted) }) else {
+        guard let sent = pusher.start(lastID + 1, now: now, digest: { [wanted] in PusherRig.digest(wanted) })
+        else {
             return nil
         }
-        last = sent
+        (last, lastID) = (sent, sent.id)
         func name(_ place: StateBase) -> String {
             let names = ["", "a", "b", "c", "d"]
             let name = names.first { PusherRig.digest($0) == place.digest } ?? "?"

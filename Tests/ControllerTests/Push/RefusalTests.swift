@@ -69,7 +69,7 @@ import Testing
                 #expect(rig.sendWhenDue() == "GET")
             }
             rig.answer(PusherRig.held(1, 9, "c"))
-            #expect(rig.send() == "PUT 1.10 d", "what the other host had there is removed only if that is allowed")
+            #expect(rig.send() == "PUT 1.10 d", "what the other host had there goes only if that is allowed")
         }
     }
 

@@ -36,8 +36,6 @@ struct Agenda<Item> {
 }
 
 extension Duration {
-    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
-
     static func random(_ range: ClosedRange<Double>, _ random: inout Seeded) -> Duration {
         .seconds(Double.random(in: range, using: &random))
     }

@@ -122,7 +122,6 @@ extension World {
         guard var pusher = controllers[number].pushers[host] else { return }
         body(&pusher)
         controllers[number].pushers[host] = pusher
-        if !pusher.isInFlight { controllers[number].schedule.ended(host) }
         controllers[number].schedule.plan(host, pusher)
     }
 
@@ -131,8 +130,9 @@ extension World {
         guard controllers[number].isUp, !controllers[number].isPaused else { return }
         while let host = controllers[number].schedule.next(now: now) {
             var transmission: Transmission<String>?
-            control(number, host) { [controllers, now] in
-                transmission = $0.start(now: now) { digest(of: controllers[number].wanted[host]) }
+            lastID += 1
+            control(number, host) { [controllers, now, lastID] in
+                transmission = $0.start(lastID, now: now) { digest(of: controllers[number].wanted[host]) }
             }
             if let transmission { try send(transmission, number, host) }
         }

@@ -57,6 +57,8 @@ final class World {
     /// How much rarer than once a second faults are: some runs are nothing but trouble, others mostly work.
     let calm: Double
     var stepCount = 0
+    /// Of requests.
+    var lastID = 0
     var acknowledgementCount = 0
     var isFaulty: Bool { now < World.faultTime }
 

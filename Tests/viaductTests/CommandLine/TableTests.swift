@@ -34,6 +34,14 @@ import Testing
         #expect(table.text(Self.terminal(colour: false)) == "NAME  MTU\nbr0   1450\n")
     }
 
+    @Test("a number with a point is shown to three places, and a whole one stays whole")
+    func numbers() {
+        for (value, text) in [(1.621470782, "1.621"), (0, "0.0"), (12.5, "12.5"), (0.0004, "0.0")] {
+            #expect(Cell.text(.real(value)) == text)
+        }
+        #expect(Cell.text(7) == "7")
+    }
+
     @Test("only states are coloured, only on a terminal, and colour does not move a column")
     func colour() {
         var table = Table(["NAME", "STATE", "MTU"])
