@@ -46,7 +46,10 @@ extension ControllerCore {
         }
     }
 
-    private func isHealthy(_ host: Name) -> Bool { pushers[host]?.isHealthy == true }
+    /// Others may wait for it. Not for one whose answer is long overdue, though it may still come.
+    private func isHealthy(_ host: Name) -> Bool {
+        pushers[host]?.isHealthy == true && !schedule.isSlow(host)
+    }
 
     private func followHost(_ change: FleetChange, _ now: Duration) {
         guard case .host(let name) = change.id else { return }
@@ -65,6 +68,8 @@ extension ControllerCore {
             pushers[name]?.moved(now: now)
         default: break
         }
+        // A host that nothing is wanted of is asked and adopted all the same.
+        look(at: name, now)
     }
 
     // MARK: Sending
@@ -127,6 +132,13 @@ extension ControllerCore {
         guard var pusher = pushers[host] else { return }
         let outcome: PushOutcome
         switch answer {
+        case .success(.standing(let standing)):
+            if let problem = conflict(over: standing.agentID, with: host) {
+                outcome = pusher.answered(
+                    transmission.id, byAnothers: standing, problem, now: now, using: &random)
+            } else {
+                outcome = pusher.answered(transmission.id, .standing(standing), now: now, using: &random)
+            }
         case .success(let answer):
             outcome = pusher.answered(transmission.id, answer, now: now, using: &random)
         case .failure(let failure):
@@ -137,6 +149,21 @@ extension ControllerCore {
         over(arrivals.arrived(at: host, upTo: pusher.acknowledgedChange), now)
         if !pusher.isHealthy { over(arrivals.giveUp(on: host), now) }
         look(at: host, now)
+    }
+
+    /// Two hosts that share an agent would push to it by turns: the first to be answered by it has it.
+    ///
+    /// - Returns: why this host has not; nil: it has.
+    private func conflict(over agent: String?, with host: Name) -> Problem? {
+        guard let agent else { return nil }
+        if let owner = agents[agent], owner != host, pushers[owner]?.standing?.agentID == agent {
+            return Problem(
+                .stateConflict,
+                "\(FleetID.host(host).path): wanted an agent of its own at agent_url, found agent \(agent) of "
+                    + FleetID.host(owner).path)
+        }
+        agents[agent] = host
+        return nil
     }
 
     /// What waits have come to: pushes that were held back may go, and how long it took is known.

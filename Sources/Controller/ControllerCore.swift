@@ -34,6 +34,8 @@ actor ControllerCore {
     var desired = DesiredStates()
     var pushers: [Name: Pusher<StatePath>] = [:]
     var links: [Name: AgentLink] = [:]
+    /// By their ids, whose they are; one that has answered under another id since is nobody's.
+    var agents: [String: Name] = [:]
     /// What was last told of a host by an event.
     var told: [Name: HostSyncState] = [:]
     var schedule: PushSchedule<Name>
@@ -96,7 +98,7 @@ actor ControllerCore {
     func stopLeading() {
         guard let term else { return }
         self.term = nil
-        (pushers, links, told) = ([:], [:], [:])
+        (pushers, links, agents, told) = ([:], [:], [:], [:])
         schedule = PushSchedule(slots: settings.pushConcurrency)
         arrivals = Arrivals()
         alarm.stop()

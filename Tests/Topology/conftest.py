@@ -23,7 +23,7 @@ agent.py    a host that runs viaduct, and its REST client      frames.py   packe
 bench.py    an agent whose far end is the test itself
 kernel.py   a host that runs the kernel's vxlan device         pcap.py     captures, read by tshark
 ovs.py      a host that runs its own Open vSwitch              written.py  agents with static entries for all
-conftest.py the fixtures
+conftest.py the fixtures                                       provisioned.py  what a controller provisions
 
 Nothing is skipped: a part that is missing is a failure. Nothing leaves the namespaces, and nothing outlives
 the fixture that made it. The binary under test is $VIADUCT; its agents run with --offload $VIADUCT_OFFLOAD (auto).

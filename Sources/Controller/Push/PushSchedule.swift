@@ -84,6 +84,9 @@ public struct PushSchedule<Host: Hashable & Sendable>: Sendable {
         withdraw(host)
     }
 
+    /// Whether the request to a host took longer than `promptTime` when `next` was last asked.
+    public func isSlow(_ host: Host) -> Bool { slow.contains(host) }
+
     /// When `next` may have something that it has not now, if nothing happens until then.
     public func wake(now: Duration) -> Duration? {
         let isBlocked = !hasSlot && readyCount > 0

@@ -35,6 +35,23 @@ extension Pusher {
         }
     }
 
+    /// Takes note that the agent which answered is another host's. Nothing is pushed until a look shows that it is
+    /// so no more.
+    ///
+    /// - Parameter problem: says whose.
+    mutating func answered(
+        _ id: Int, byAnothers standing: Standing, _ problem: Problem, now: Duration,
+        using random: inout some RandomNumberGenerator
+    ) -> PushOutcome {
+        guard let flight, flight.id == id else { return .ignored }
+        let since = laggingSince
+        self.flight = nil
+        defer { settle(now) }
+        (self.standing, oldest, paths) = (standing, since ?? now, [])
+        (isAdopted, isMassDeleteAllowed) = (false, false)
+        return outranked(problem, now, &random)
+    }
+
     /// Takes note that there will be no answer to a transmission: refused, reset, timed out. Whether it was carried
     /// out is not asked here; the agent is.
     public mutating func failed(

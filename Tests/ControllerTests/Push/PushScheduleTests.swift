@@ -70,9 +70,12 @@ import Testing
         var schedule = schedule(0..<40, slots: 4)
         #expect(drain(&schedule, now: .zero).count == 4)
         #expect(schedule.wake(now: .zero) == PushSchedule<Int>.promptTime)
+        #expect(!schedule.isSlow(0))
         #expect(drain(&schedule, now: PushSchedule<Int>.promptTime) == [4, 5, 6, 7])
+        #expect(schedule.isSlow(0) && !schedule.isSlow(4))
         #expect(drain(&schedule, now: PushSchedule<Int>.promptTime * 2) == [], "8 at most")
         schedule.ended(0)
+        #expect(!schedule.isSlow(0))
         #expect(drain(&schedule, now: PushSchedule<Int>.promptTime * 2) == [8])
         #expect(schedule.runningCount == 8)
     }

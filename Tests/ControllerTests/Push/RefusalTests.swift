@@ -53,6 +53,26 @@ import Testing
         #expect(rig.send() == nil)
     }
 
+    @Test("an agent that is another host's is looked at now and then, until it is so no more")
+    func anothers() {
+        for var rig in [PusherRig(), pushing] {
+            if rig.last == nil { #expect(rig.send() == "GET") }
+            let problem = Problem(.stateConflict, "it is another's")
+            for _ in 0..<3 {
+                let standing = Standing(held: PusherRig.held(1, 9, "c"), isInSync: true, agentID: "7")
+                let outcome = rig.pusher.answered(
+                    rig.last?.id ?? 0, byAnothers: standing, problem, now: rig.now, using: &rig.random)
+                #expect(outcome == .refused && rig.pusher.health == .refusing)
+                #expect(rig.pusher.standing?.agentID == "7" && rig.pusher.laggingSince == .zero)
+                rig.want("d", "y")
+                #expect(rig.send() == nil)
+                #expect(rig.sendWhenDue() == "GET")
+            }
+            rig.answer(PusherRig.held(1, 9, "c"))
+            #expect(rig.send() == "PUT 1.10 d", "what the other host had there goes only if that is allowed")
+        }
+    }
+
     @Test("another controller with a later epoch, or with the same one, is an error that is shown")
     func conflict() {
         for (held, code) in [
