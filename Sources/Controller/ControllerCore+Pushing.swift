@@ -100,16 +100,15 @@ extension ControllerCore {
         switch content {
         case .probe: nil
         case .complete(let place, let allowMassDelete):
-            desired.completeBody(
-                of: host,
-                PushHead(controller: settings.name, epoch: place.epoch, generation: place.generation),
-                allowMassDelete: allowMassDelete)
+            desired.completeBody(of: host, head(place), allowMassDelete: allowMassDelete)
         case .delta(let place, let base, let paths):
-            desired.deltaBody(
-                of: host,
-                PushHead(controller: settings.name, epoch: place.epoch, generation: place.generation),
-                on: base, paths)
+            desired.deltaBody(of: host, head(place), on: base, paths)
         }
+    }
+
+    private func head(_ place: StateBase) -> PushHead {
+        PushHead(
+            controller: settings.name, epoch: place.epoch, generation: place.generation, digest: place.digest)
     }
 
     // MARK: Answers
