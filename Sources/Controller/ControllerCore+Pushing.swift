@@ -15,6 +15,7 @@ extension ControllerCore {
     func follow(_ changes: [FleetChange]) {
         let now = clock.now
         for change in changes { followHost(change, now) }
+        if changes.contains(where: { $0.id.kind == FleetHost.kind }) { checkDescriptors() }
         let effects = desired.update(changes, fleet)
         var numbers: [(effect: HostEffect, change: Int)] = []
         for effect in effects {
