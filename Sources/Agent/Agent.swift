@@ -42,6 +42,7 @@ public struct Agent: Service {
 
     /// Throws a description for people when the agent cannot start.
     public func run() async throws {
+        DescriptorLimit.raise()
         let endpoints = try [HTTPEndpoint](settings.listen, socket: settings.socket)
         let store = try Store(path: settings.state)
         let seed = try Agent.seed(in: store)

@@ -38,6 +38,7 @@ public struct Controller: Service {
 
     /// Throws a description for people when the controller cannot start.
     public func run() async throws {
+        DescriptorLimit.raise()
         let endpoints = try [HTTPEndpoint](settings.listen, socket: settings.socket)
         let events = EventLog()
         let url = settings.advertiseURL.map { "\($0)" } ?? "http://\(settings.listen)"

@@ -15,6 +15,7 @@ extension ControllerCore {
     func follow(_ changes: [FleetChange]) {
         let now = clock.now
         for change in changes { followHost(change, now) }
+        if changes.contains(where: { $0.id.kind == FleetHost.kind }) { checkDescriptors() }
         let effects = desired.update(changes, fleet)
         var numbers: [(effect: HostEffect, change: Int)] = []
         for effect in effects {
@@ -109,16 +110,15 @@ extension ControllerCore {
         switch content {
         case .probe: nil
         case .complete(let place, let allowMassDelete):
-            desired.completeBody(
-                of: host,
-                PushHead(controller: settings.name, epoch: place.epoch, generation: place.generation),
-                allowMassDelete: allowMassDelete)
+            desired.completeBody(of: host, head(place), allowMassDelete: allowMassDelete)
         case .delta(let place, let base, let paths):
-            desired.deltaBody(
-                of: host,
-                PushHead(controller: settings.name, epoch: place.epoch, generation: place.generation),
-                on: base, paths)
+            desired.deltaBody(of: host, head(place), on: base, paths)
         }
+    }
+
+    private func head(_ place: StateBase) -> PushHead {
+        PushHead(
+            controller: settings.name, epoch: place.epoch, generation: place.generation, digest: place.digest)
     }
 
     // MARK: Answers

@@ -7,6 +7,7 @@ internal import API
 internal import HTTP
 internal import JSON
 internal import Logging
+internal import Proc
 internal import REST
 internal import Store
 
@@ -45,6 +46,8 @@ actor ControllerCore {
     var random = SystemRandomNumberGenerator()
     var turn = Turn()
     var alarm = Alarm()
+    /// Whether it has been told that there are too few descriptors for all hosts.
+    var isShortOfDescriptors = false
     /// Of writes in this term.
     var revision = 0
     /// Wall clock, milliseconds since 1970.
@@ -91,6 +94,7 @@ actor ControllerCore {
                 "epoch": "\(leadership.epoch)", "hosts": "\(fleet.hosts.count)",
                 "networks": "\(fleet.networks.count)",
             ])
+        checkDescriptors()
         pump()
     }
 
@@ -149,6 +153,24 @@ actor ControllerCore {
         if let term { pusher.lead(epoch: term.epoch, now: now) }
         return pusher
     }
+
+    /// A connection to every host is kept, up to what the pool has: says so, once, when that is more than this
+    /// process may have.
+    func checkDescriptors() {
+        let connectionCount = min(fleet.hosts.count, HTTPClientPoolLimits().connectionCount)
+        let wanted = connectionCount + ControllerCore.descriptorReserve
+        let isShort = wanted > DescriptorLimit.count
+        defer { isShortOfDescriptors = isShort }
+        guard isShort, !isShortOfDescriptors else { return }
+        log.warning(
+            "too few descriptors for a connection to every host: raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+            metadata: [
+                "hosts": "\(fleet.hosts.count)", "wanted": "\(wanted)", "found": "\(DescriptorLimit.count)",
+            ])
+    }
+
+    /// Descriptors for all else: clients by TCP and by the socket, the store, files.
+    private static let descriptorReserve = 2 * Controller.limits.connectionCount + 64
 
     func link(to host: FleetHost) -> AgentLink {
         AgentLink(to: host, over: pool, credentialsDirectory: settings.credentialsDirectory)

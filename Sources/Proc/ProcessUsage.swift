@@ -32,10 +32,7 @@ public struct ProcessUsage: Sendable {
         }
         // Less the descriptor of this very look.
         openDescriptors = UInt64(max(0, ProcFile.entries("/proc/self/fd").count - 1))
-        var limit = rlimit()
-        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
-            maximumDescriptors = UInt64(limit.rlim_cur)
-        }
+        maximumDescriptors = UInt64(DescriptorLimit.count)
     }
 
     private static var bootSeconds: Double {

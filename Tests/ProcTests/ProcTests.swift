@@ -18,6 +18,19 @@ import Testing
         #expect(ProcessUsage().residentBytes > usage.residentBytes + 32 << 20)
     }
 
+    @Test("the soft limit of descriptors is raised to the hard one")
+    func descriptors() {
+        var before = rlimit()
+        #expect(getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before) == 0)
+        defer { #expect(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &before) == 0) }
+        var less = before
+        less.rlim_cur = before.rlim_max - 1
+        #expect(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &less) == 0)
+        #expect(DescriptorLimit.count == Int(clamping: less.rlim_cur))
+        DescriptorLimit.raise()
+        #expect(DescriptorLimit.count == Int(clamping: before.rlim_max))
+    }
+
     @Test("a TCP port is held by who listens on it, and by nobody when the socket is closed")
     func holder() throws {
         let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)

@@ -73,7 +73,6 @@ extension DesiredNetwork {
         edit.moves = network.attachments.map { NetworkEdit.Move(name: $0.key, to: $0.value) }
         let hosts = Set(fleet.hosts(of: name))
         rewrite(edit, network, fleet, Membership(before: [], after: hosts))
-        refreshDigests(on: hosts)
     }
 
     /// Follows an edit that the fleet has had.
@@ -111,7 +110,7 @@ extension DesiredNetwork {
                 touched.note(path, on: host, wasThere: false, isThere: true)
             }
         }
-        refreshDigests(on: members.hosts)
+        forgetDigests()
         return (members.joined, members.left)
     }
 

@@ -25,8 +25,8 @@ struct DesiredPlace: Sendable {
     var ports: [DesiredMember] = []
     /// To every other host of the network, by name.
     var tunnels: [DesiredMember] = []
-    /// Of the bridge and everything below it.
-    var digest = SHA256(of: [])
+    /// Of the bridge and everything below it; nil until somebody asks, after each change.
+    var digest: SHA256?
 }
 
 struct DesiredNetwork: Sendable {
@@ -35,6 +35,13 @@ struct DesiredNetwork: Sendable {
     /// By address.
     var stations: [DesiredStation] = []
     var places: [Name: DesiredPlace] = [:]
+    /// What a digest has of the stations where each is remote; nil once they have changed.
+    private var remoteLines: DigestLines?
+
+    init(name: Name, bridge: Fragment) {
+        self.name = name
+        self.bridge = bridge
+    }
 
     /// What is at a path of this network on a host.
     func fragment(at path: StatePath, on host: Name) -> Fragment? {
@@ -66,29 +73,45 @@ struct DesiredNetwork: Sendable {
         for tunnel in place.tunnels { body(.tunnel(name, tunnel.name), tunnel.fragment) }
     }
 
-    /// Computes the digests of places as `StateDigest` does those of bridges. Most of a place's lines are those
-    /// of entries, and of these all but its own are the same everywhere: they are written once and copied.
-    mutating func refreshDigests(on hosts: Set<Name>) {
-        var entries = DigestLines(count: stations.count)
-        var own: [Name: [(offset: Int, digest: SHA256)]] = [:]
-        for station in stations {
-            own[station.host, default: []].append((entries.byteCount, station.local.digest))
-            entries.append(station.remote.digest, .mac(name, station.mac))
+    /// Something has changed, maybe on every host. Their digests wait until they are asked for: a change of a wide
+    /// network costs little at once, and hosts that are sent several changes together are hashed once.
+    mutating func forgetDigests() {
+        remoteLines = nil
+        for place in places.values.indices { places.values[place].digest = nil }
+    }
+
+    /// The digest of the bridge on a host, as `StateDigest` defines it; nil when it is not there. Most of its lines
+    /// are those of entries, and of these all but its own are the same everywhere: written once and copied.
+    mutating func digest(on host: Name) -> SHA256? {
+        guard let place = places[host] else { return nil }
+        if let digest = place.digest { return digest }
+        let remote = remoteLines ?? linesOfRemoteStations()
+        remoteLines = remote
+        var lines = DigestLines(count: count(on: host))
+        lines.append(bridge.digest, .bridge(name))
+        let first = lines.byteCount
+        lines.append(remote)
+        let lineByteCount = remote.byteCount / max(1, stations.count)
+        for (index, station) in stations.enumerated() where station.host == host {
+            lines.replace(at: first + index * lineByteCount, with: station.local.digest)
         }
-        for host in hosts {
-            guard let place = places[host] else { continue }
-            var lines = DigestLines(count: count(on: host))
-            lines.append(bridge.digest, .bridge(name))
-            lines.append(entries, except: own[host] ?? [])
-            for port in place.ports { lines.append(port.fragment.digest, .port(name, port.name)) }
-            for tunnel in place.tunnels { lines.append(tunnel.fragment.digest, .tunnel(name, tunnel.name)) }
-            places[host]?.digest = lines.digest
-        }
+        for port in place.ports { lines.append(port.fragment.digest, .port(name, port.name)) }
+        for tunnel in place.tunnels { lines.append(tunnel.fragment.digest, .tunnel(name, tunnel.name)) }
+        let digest = lines.digest
+        places[host]?.digest = digest
+        return digest
+    }
+
+    /// Each as long as the others, since MAC addresses are.
+    private func linesOfRemoteStations() -> DigestLines {
+        var lines = DigestLines(count: stations.count)
+        for station in stations { lines.append(station.remote.digest, .mac(name, station.mac)) }
+        return lines
     }
 }
 
 /// What a digest is made of: "<digest>  <path>" for each, in byte order of the paths.
-struct DigestLines {
+struct DigestLines: Sendable {
     private var text: [UInt8] = []
 
     init(count: Int) { text.reserveCapacity(count * 128) }
@@ -102,15 +125,13 @@ struct DigestLines {
         text.append(UInt8(ascii: "\n"))
     }
 
-    /// - Parameter others: digests that take the place of those of the lines that begin there.
-    mutating func append(_ lines: DigestLines, except others: [(offset: Int, digest: SHA256)]) {
-        let start = text.count
-        text += lines.text
-        for (offset, digest) in others {
-            var digits: [UInt8] = []
-            digest.appendDigits(to: &digits)
-            text.replaceSubrange(start + offset..<start + offset + digits.count, with: digits)
-        }
+    mutating func append(_ lines: DigestLines) { text += lines.text }
+
+    /// Another digest for the line that begins there.
+    mutating func replace(at offset: Int, with digest: SHA256) {
+        var digits: [UInt8] = []
+        digest.appendDigits(to: &digits)
+        text.replaceSubrange(offset..<offset + digits.count, with: digits)
     }
 
     var digest: SHA256 { SHA256(of: text) }

@@ -1,5 +1,5 @@
 // What each host is to have, kept up with the fleet. Pure. A change costs the networks it is in: their
-// entries once, and for each of their hosts the digest of one bridge.
+// entries once, and for each host that is asked for its digest afterwards that of one bridge.
 
 internal import API
 internal import JSON
@@ -71,11 +71,11 @@ struct DesiredStates: Sendable {
     }
 
     /// Of the host's whole state, as `StateDigest` defines it; that of nothing for a host without attachments.
-    func digest(of host: Name) -> SHA256 {
-        let networks = networks(of: host)
-        var lines = DigestLines(count: networks.count)
-        for network in networks {
-            if let place = network.places[host] { lines.append(place.digest, .bridge(network.name)) }
+    mutating func digest(of host: Name) -> SHA256 {
+        let names = hosts[host] ?? []
+        var lines = DigestLines(count: names.count)
+        for name in names {
+            if let digest = networks[name]?.digest(on: host) { lines.append(digest, .bridge(name)) }
         }
         return lines.digest
     }

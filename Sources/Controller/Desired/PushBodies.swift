@@ -9,6 +9,8 @@ struct PushHead: Equatable, Sendable {
     var controller: String
     var epoch: Int
     var generation: Int
+    /// Of the host's whole state.
+    var digest: SHA256
 }
 
 extension DesiredStates {
@@ -18,7 +20,7 @@ extension DesiredStates {
         forEach(on: host) { _, fragment in byteCount += fragment.body.count + 96 }
         var body: [UInt8] = []
         body.reserveCapacity(byteCount)
-        begin(&body, host, head)
+        begin(&body, head)
         if allowMassDelete { body += ",\"allow_mass_delete\":true".utf8 }
         body += ",\"resources\":[".utf8
         var isFirst = true
@@ -51,7 +53,7 @@ extension DesiredStates {
         written.sort { $0.path.rank == $1.path.rank ? $0.path < $1.path : $0.path.rank < $1.path.rank }
 
         var body: [UInt8] = []
-        begin(&body, host, head)
+        begin(&body, head)
         body += ",\"base\":".utf8
         body += JSONValue.object(base.json).canonicalBytes
         body += ",\"operations\":[".utf8
@@ -79,11 +81,11 @@ extension DesiredStates {
     }
 
     /// An object without its end.
-    private func begin(_ body: inout [UInt8], _ host: Name, _ head: PushHead) {
+    private func begin(_ body: inout [UInt8], _ head: PushHead) {
         body += "{\"controller\":".utf8
         body += JSONValue.string(head.controller).serialized()
         body += ",\"epoch\":\(head.epoch),\"generation\":\(head.generation),\"digest\":\"".utf8
-        digest(of: host).appendDigits(to: &body)
+        head.digest.appendDigits(to: &body)
         body.append(UInt8(ascii: "\""))
     }
 }

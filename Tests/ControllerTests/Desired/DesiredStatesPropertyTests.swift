@@ -47,30 +47,33 @@ struct DesiredStatesPropertyTests {
             for name in hosts.keys where fleet.hosts[name] == nil { hosts[name] = nil }
             for name in fleet.hosts.keys {
                 let naive = NaiveAgent(resources: fleet.naiveState(of: name))
-                #expect(states.digest(of: name) == naive.digest)
+                // Some are asked for after several changes only.
+                if chance.chance(50) { #expect(states.digest(of: name) == naive.digest) }
                 #expect(states.count(of: name) == naive.resources.count)
                 #expect(fleet.index.hosts[name]?.resourceCount ?? 0 == naive.resources.count)
                 guard chance.chance(30) else { continue }
-                try push(states, to: &hosts[name, default: Pushed()], name, step, &chance)
+                try push(&states, to: &hosts[name, default: Pushed()], name, step, &chance)
                 #expect(hosts[name]?.agent.resources == naive.resources)
             }
         }
         #expect(applied > 30)
         try fleet.checkIndex()
-        let anew = DesiredStates(fleet)
+        var anew = DesiredStates(fleet)
         for name in fleet.hosts.keys { #expect(anew.digest(of: name) == states.digest(of: name)) }
     }
 
     private func push(
-        _ states: DesiredStates, to pushed: inout Pushed, _ host: Name, _ step: Int, _ chance: inout Seeded
+        _ states: inout DesiredStates, to pushed: inout Pushed, _ host: Name, _ step: Int,
+        _ chance: inout Seeded
     ) throws {
-        let head = PushHead(controller: "fleet1", epoch: 1, generation: step)
+        let digest = states.digest(of: host)
+        let head = PushHead(controller: "fleet1", epoch: 1, generation: step, digest: digest)
         if let base = pushed.base, !chance.chance(10) {
             try pushed.agent.patch(states.deltaBody(of: host, head, on: base, pushed.paths))
         } else {
             try pushed.agent.put(states.completeBody(of: host, head))
         }
-        pushed.base = StateBase(epoch: 1, generation: step, digest: states.digest(of: host))
+        pushed.base = StateBase(epoch: 1, generation: step, digest: digest)
         pushed.paths = []
     }
 

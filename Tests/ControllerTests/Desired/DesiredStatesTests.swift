@@ -45,7 +45,7 @@ struct DesiredStatesTests {
 
     @Test("a host has its bridge, its port, a tunnel to the other host and an entry for each attachment")
     func compiled() throws {
-        let kept = try DesiredStatesTests.kept()
+        var kept = try DesiredStatesTests.kept()
         let port =
             #"{"addresses":["198.51.100.1/24"],"ifname":"eth0","mac":"02:00:00:00:00:01","netns":"n1","#
             + #""type":"tap"}"#
@@ -160,17 +160,17 @@ struct DesiredStatesTests {
         try kept.put(attachment("blue/web3"), #"{"host":"c","mac":"02:00:00:00:00:03"}"#)
         var agent = NaiveAgent()
         let a = name("a")
-        try agent.put(kept.states.completeBody(of: a, PushHead(controller: "x", epoch: 1, generation: 1)))
-        let base = StateBase(epoch: 1, generation: 1, digest: kept.states.digest(of: a))
+        var head = PushHead(controller: "x", epoch: 1, generation: 1, digest: kept.states.digest(of: a))
+        try agent.put(kept.states.completeBody(of: a, head))
+        let base = StateBase(epoch: head.epoch, generation: head.generation, digest: head.digest)
         let outcome = try kept.fleet.apply([
             FleetWrite(id: attachment("blue/web3")), FleetWrite(id: host("c")),
             FleetWrite(attachment("blue/c"), #"{"host":"a","mac":"02:00:00:00:00:03"}"#),
         ])
         let effects = kept.states.update(outcome.changes, kept.fleet)
         let paths = try #require(effects.first { $0.host == a }).paths
-        try agent.patch(
-            kept.states.deltaBody(
-                of: a, PushHead(controller: "x", epoch: 1, generation: 2), on: base, paths))
+        (head.generation, head.digest) = (2, kept.states.digest(of: a))
+        try agent.patch(kept.states.deltaBody(of: a, head, on: base, paths))
         #expect(agent.resources == kept.fleet.naiveState(of: a))
         #expect(!effects.contains { $0.host == name("c") })
     }
@@ -200,14 +200,16 @@ struct DesiredStatesTests {
 
     @Test("mass deletion is allowed only when it says so")
     func massDelete() throws {
-        let kept = try DesiredStatesTests.kept()
-        let head = PushHead(controller: "fleet1", epoch: 3, generation: 17)
+        var kept = try DesiredStatesTests.kept()
+        var head = PushHead(
+            controller: "fleet1", epoch: 3, generation: 17, digest: kept.states.digest(of: name("a")))
         for isAllowed in [false, true] {
             let body = kept.states.completeBody(of: name("a"), head, allowMassDelete: isAllowed)
             let state = try HostState.parse(body)
             #expect(state.allowMassDelete == isAllowed)
             #expect((state.controller, state.epoch, state.generation) == ("fleet1", 3, 17))
         }
+        head.digest = kept.states.digest(of: name("c"))
         let empty = try HostState.parse(kept.states.completeBody(of: name("c"), head))
         #expect(empty.resources == [])
         #expect(empty.digest == SHA256(of: []))

@@ -59,7 +59,7 @@ extension Fleet {
     }
 }
 
-/// As strict as a real one: what does not exist cannot be deleted, and what is deleted takes along what leads to it.
+/// As strict as a real one: what is deleted takes along what leads to it. Deleting what is not there does nothing.
 struct NaiveAgent {
     var resources: Resources = [:]
 
