@@ -63,6 +63,8 @@ extension ControllerCore {
             pushers[name]?.moved(now: now)
         default: break
         }
+        // Nothing need be wanted on it: it is asked what it holds.
+        look(at: name, now)
     }
 
     // MARK: Sending
