@@ -97,6 +97,6 @@ let package = Package(
                 "API", "HTTP", "JSON", "Proc", "REST", "Store", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ]),
+            ], tests: ["TestSupport"]),
     swiftLanguageModes: [.v6]
 )

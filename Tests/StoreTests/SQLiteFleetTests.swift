@@ -86,21 +86,6 @@ import Testing
         await #expect(throws: StoreError.self) { _ = try await store.campaign() }
     }
 
-    @Test("who resigns leads no more, and may lead again under the next epoch")
-    func resigned() async throws {
-        let scratch = try Scratch()
-        let store = try open(scratch)
-        let first = try await store.campaign()
-        await store.resign()
-        #expect(!first.isHeld())
-        #expect(await store.leader() == nil)
-        let second = try await store.campaign()
-        #expect(second.epoch == 2 && second.isHeld())
-        await #expect(throws: StoreError.self) { try await store.commit([.put(document("a"))], under: first) }
-        try await store.commit([.put(document("a"))], under: second)
-        await store.close()
-    }
-
     @Test("a second controller is kept out of the file")
     func exclusive() async throws {
         let scratch = try Scratch()

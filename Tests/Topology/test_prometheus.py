@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from agent import Agent
+from agent import BINARY, Agent, Connection
+from lab import wait_for
 
 DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
 
@@ -24,18 +25,48 @@ def test_the_alert_rules_are_valid_and_fire_when_they_should():
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
+def controller(host, directory):
+    """A controller with a host that is behind: nobody listens where its agent should."""
+    listen = "127.0.0.1:8650"
+    host.spawn(BINARY, "controller", "--store", f"sqlite:{directory}/c.db", "--listen", listen, log="controller.log")
+    connection = Connection(host, ("127.0.0.1", 8650))
+    wait_for(lambda: answers(connection), 10, what="the controller answers")
+    writes = {
+        "/v1/hosts/h1": {"agent_url": f"unix:{directory}/none.sock", "vtep_ips": ["192.0.2.1"]},
+        "/v1/networks/blue": {}, "/v1/networks/blue/attachments/web1": {"host": "h1"},
+    }
+    for path, body in writes.items():
+        connection.request("PUT", path, json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read())[0] == 201, path
+
+
+def answers(connection):
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status == 200
+    except OSError:
+        connection.close()
+        return False
+
+
 @pytest.fixture
 def scraped(lab, tmp_path):
-    """An agent with something of everything, and a Prometheus beside it that has scraped it twice."""
+    """An agent and a controller with something of everything, and a Prometheus that has scraped both twice."""
     host = lab.host(1)
     agent = Agent(host).start()
     agent.bridge("br0", vni=7)
     agent.tap(lab.guest(1))
     agent.tunnel(2, "t2")
+    controller(host, tmp_path)
     config = tmp_path / "prometheus.yml"
     config.write_text(
         "scrape_configs:\n- job_name: viaduct\n  scrape_interval: 1s\n"
         "  static_configs:\n  - targets: ['127.0.0.1:8640']\n"
+        "- job_name: viaduct-controller\n  scrape_interval: 1s\n"
+        "  static_configs:\n  - targets: ['127.0.0.1:8650']\n"
     )
     host.spawn(
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path}/data",
@@ -54,11 +85,11 @@ def scraped(lab, tmp_path):
     deadline = time.monotonic() + 30
     while True:
         try:
-            if query("count_over_time(viaduct_build_info[1m]) >= 3"):
+            if len(query("count_over_time(viaduct_build_info[1m]) >= 3")) == 2:
                 return query
         except ValueError:
             pass
-        assert time.monotonic() < deadline, "Prometheus has not scraped the agent in 30 s"
+        assert time.monotonic() < deadline, "Prometheus has not scraped both in 30 s"
         time.sleep(0.3)
 
 
@@ -69,8 +100,8 @@ def test_prometheus_scrapes_an_agent_and_knows_its_counters(scraped):
     assert scraped("process_open_fds")
 
 
-def test_every_metric_the_rules_and_the_dashboard_name_is_one_the_agent_has(scraped):
-    names = {sample["metric"]["__name__"] for sample in scraped('{job="viaduct"}')}
+def test_every_metric_the_rules_and_the_dashboard_name_is_one_there_is(scraped):
+    names = {sample["metric"]["__name__"] for sample in scraped('{job=~"viaduct.*"}')}
     dashboard = json.loads((DEPLOY / "viaduct-dashboard.json").read_text())
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     text = (DEPLOY / "viaduct.rules.yml").read_text() + "\n".join(expressions)

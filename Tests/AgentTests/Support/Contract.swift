@@ -1,5 +1,5 @@
 // What every answer must be, whatever was asked: a declared status with a declared media type, or a declared
-// problem with everything a problem carries.
+// problem with everything a problem carries. The controller's tests have this file too.
 
 import API
 import HTTP
@@ -8,18 +8,20 @@ import Testing
 
 enum Contract {
     /// The operation a request finds, by the declarations alone.
-    static func operation(_ request: HTTPRequest) -> API.Operation? {
+    static func operation(_ request: HTTPRequest, _ operations: [API.Operation]) -> API.Operation? {
         let method = request.method == "HEAD" ? "GET" : request.method
-        return Operations.agent.first { operation in
+        return operations.first { operation in
             let template = operation.path.split(separator: "/")
             return operation.method.rawValue == method && template.count == request.path.count
                 && zip(template, request.path).allSatisfy { $0.hasPrefix("{") && !$1.isEmpty || $0 == $1 }
         }
     }
 
-    static func check(_ request: HTTPRequest, _ answer: Answer, _ location: SourceLocation) {
+    static func check(
+        _ request: HTTPRequest, _ answer: Answer, _ operations: [API.Operation], _ location: SourceLocation
+    ) {
         let what: Comment = "\(request.method) \(request.rawPath) \(answer.status): \(answer.text)"
-        let operation = operation(request)
+        let operation = operation(request, operations)
         if answer.status < 300 {
             guard let operation else {
                 #expect(request.method == "OPTIONS" && answer.status == 204, what, sourceLocation: location)

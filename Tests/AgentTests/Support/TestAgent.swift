@@ -19,9 +19,10 @@ import Wire
 enum OnTheHost {}
 
 /// An agent between its start and its stop.
-struct TestAgent: Sendable {
+struct TestAgent: TestService {
     /// Of the state; not stored, so that a store has what requests wrote and nothing else.
     static let seed: UInt64 = 7
+    static let operations = Operations.agent
 
     let site: Site
     let store: Store
@@ -73,43 +74,12 @@ struct TestAgent: Sendable {
         try result.get()
     }
 
-    // MARK: Requests
-
-    /// One request, answered and checked against the contract.
-    @discardableResult
-    func ask(
-        _ method: String, _ path: String, _ body: String = "",
-        headers: [(String, String)] = [("Content-Type", "application/json")],
-        query: [(name: String, value: String)] = [], at location: SourceLocation = #_sourceLocation
-    ) async -> Answer {
-        let request = HTTPRequest(
-            method: method, rawPath: path,
-            path: path.dropFirst().split(separator: "/", omittingEmptySubsequences: false).map(String.init),
-            query: query, headers: headers.map { (name: $0.0, value: $0.1) }, body: Array(body.utf8),
-            id: "request-1", remote: "test")
-        let answer = Answer(await api.handle(request))
-        Contract.check(request, answer, location)
-        return answer
-    }
-
-    @discardableResult
-    func get(_ path: String, at location: SourceLocation = #_sourceLocation) async -> Answer {
-        await ask("GET", path, at: location)
-    }
-
-    @discardableResult
-    func put(_ path: String, _ body: String = "{}", at location: SourceLocation = #_sourceLocation) async
-        -> Answer
-    {
-        await ask("PUT", path, body, at: location)
-    }
-
-    @discardableResult
-    func delete(_ path: String, at location: SourceLocation = #_sourceLocation) async -> Answer {
-        await ask("DELETE", path, at: location)
-    }
-
     // MARK: State
+
+    /// Commits of the store since the agent started.
+    var commits: UInt64 {
+        get async { await core.storeDurations.snapshot.counts.reduce(0, +) }
+    }
 
     /// Everything a refused request must leave alone.
     struct State: Equatable {
@@ -139,39 +109,4 @@ struct TestAgent: Sendable {
         state.interfaces = try site.interfaces()
         return state
     }
-}
-
-/// What came back.
-struct Answer: Sendable {
-    let status: Int
-    let headers: [(name: String, value: String)]
-    let text: String
-
-    init(_ response: HTTPResponse) {
-        status = response.status
-        headers = response.headers
-        text = String(decoding: response.body, as: UTF8.self)
-    }
-
-    func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
-
-    /// Null when the body is no JSON.
-    var json: JSONValue { (try? JSONValue.parse(Array(text.utf8))) ?? .null }
-    var items: [JSONValue] { json["items"]?.arrayValue ?? [] }
-    var code: String? { json["code"]?.stringValue }
-    var detail: String { json["detail"]?.stringValue ?? "" }
-    /// Of the resource: "ok" or "degraded".
-    var health: String? { json["status"]?["state"]?.stringValue }
-    var error: String? { json["status"]?["error"]?.stringValue }
-}
-
-/// Polls until `condition` holds; records an issue when it does not within five seconds.
-func eventually(
-    _ what: Comment, at location: SourceLocation = #_sourceLocation, _ condition: () async throws -> Bool
-) async throws {
-    for _ in 0..<500 {
-        if try await condition() { return }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    Issue.record(what, sourceLocation: location)
 }
