@@ -35,10 +35,10 @@ def namespaces():
 def test_the_five_minute_tour_works_when_pasted(tmp_path):
     """The last lines must have cleaned up."""
     result = run_section("Five-minute tour", 8, tmp_path)
-    assert result.stdout.count("0% packet loss") == 2
+    assert result.stdout.count(" 0% packet loss") == 3
     assert '"invalid_resource"' in result.stdout and "10.10.10.300" in result.stdout
     assert "1.1.1.11/24" in result.stdout
-    assert not {"left", "right", "web1"} & namespaces()
+    assert not {"left", "right", "web1", "tux"} & namespaces()
 
 
 def test_pushing_from_a_controller_works_when_pasted(tmp_path):
