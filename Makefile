@@ -9,7 +9,7 @@ WITH_TOOLS := env PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 .PHONY: help demo test build fleet lint format openapi man install clean packages tools unit topology bench
 
 help:
-	@echo "make demo       two hosts bridged over VXLAN by curl, and a Viaduct host with a kernel vxlan one"
+	@echo "make demo       three hosts provisioned by a controller; a guest moves, a host dies, the controller dies"
 	@echo "make test       every test: lint, unit, object file, topology"
 	@echo "make build      the release binary, $(BINARY)"
 	@echo "make unit | topology | sim | bench | bench-controller | lint | format | openapi | install | clean"
