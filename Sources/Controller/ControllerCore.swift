@@ -98,7 +98,8 @@ actor ControllerCore {
         self.term = nil
         (pushers, links, told) = ([:], [:], [:])
         schedule = PushSchedule(slots: settings.pushConcurrency)
-        (arrivals, alarm) = (Arrivals(), Alarm())
+        arrivals = Arrivals()
+        alarm.clear()
         (fleet, desired) = (Fleet(vniRange: settings.vniRange), DesiredStates())
         let resource = FleetStatus.path
         events.append(
