@@ -69,8 +69,10 @@ extension ControllerCore {
 
     // MARK: Sending
 
-    /// Sends all that may be sent now, and sees to it that this is called again in time.
+    /// Sends all that may be sent now, and sees to it that this is called again in time. Sends nothing once the term
+    /// has run out, although the news of it may not have come yet.
     func pump() {
+        guard isLeading else { return }
         let now = clock.now
         while let host = schedule.next(now: now) {
             lastTransmission += 1
