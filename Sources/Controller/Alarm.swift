@@ -23,11 +23,10 @@ struct Alarm {
         }
     }
 
-    mutating func stop() {
+    /// It has rung, or is not wanted any more: the same time may be asked for again. What rings late, after another
+    /// time was asked for, leaves no second one behind.
+    mutating func clear() {
         task?.cancel()
-        clear()
+        (task, time) = (nil, nil)
     }
-
-    /// It has rung: the same time may be asked for again.
-    mutating func clear() { (task, time) = (nil, nil) }
 }

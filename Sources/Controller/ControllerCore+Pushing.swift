@@ -75,8 +75,8 @@ extension ControllerCore {
 
     // MARK: Sending
 
-    /// Sends all that may be sent now, and sees to it that this is called again in time. Whoever has slept past the
-    /// end of the term sends nothing.
+    /// Sends all that may be sent now, and sees to it that this is called again in time. Sends nothing once the term
+    /// has run out, although the news of it may not have come yet.
     func pump() {
         guard isLeading else { return }
         let now = clock.now

@@ -105,7 +105,7 @@ actor ControllerCore {
         (pushers, links, agents, told) = ([:], [:], [:], [:])
         schedule = PushSchedule(slots: settings.pushConcurrency)
         arrivals = Arrivals()
-        alarm.stop()
+        alarm.clear()
         lastChange = nil
         (fleet, desired) = (Fleet(vniRange: settings.vniRange), DesiredStates())
         let resource = FleetStatus.path

@@ -23,8 +23,8 @@ public final class EtcdFleetStore: FleetStore {
     public static let leaseSecondsRange = 2...60
     /// Of one document's key and body: a page of them stays below what an answer may have.
     public static let documentByteCount = 128 << 10
-    /// Of a commit.
-    public static let changeCount = 20_000
+    /// Of a commit. One write may be many: a network goes with its attachments, and comes with its VNI.
+    public static let changeCount = 200_000
 
     private static let pageCount = 500
     /// A page of the largest documents, from a disk.

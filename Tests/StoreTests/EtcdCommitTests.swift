@@ -225,16 +225,13 @@ struct EtcdCommitTests {
         #expect(await kind { _ = try await etcd.store().campaign() } == .unreadable)
     }
 
-    @Test("a hundred thousand documents are loaded in seconds")
+    @Test("a hundred thousand documents are written at once, and loaded in seconds")
     func hundredThousand() async throws {
         let etcd = try await EtcdProcess()
         let store = etcd.store(leaseSeconds: 5)
         let leadership = try await store.campaign()
         let documents = Self.many(100_000, Self.filler)
-        for start in stride(from: 0, to: documents.count, by: 20_000) {
-            try await store.commit(
-                documents[start..<start + 20_000].map(StoreChange.put), under: leadership)
-        }
+        try await store.commit(documents.map(StoreChange.put), under: leadership)
         let duration = try await ContinuousClock().measure {
             let count = try await store.load().count
             #expect(count == 100_000)
