@@ -151,7 +151,7 @@ struct EtcdElectionTests {
         #expect(error?.kind == .unreachable)
         #expect(
             error?.detail == "etcd does not answer: cannot reach \(dead): connection refused; "
-                + "does anything listen there?")
+                + "is it running?")
     }
 
     @Test("etcd is killed and started again while a leader writes: what was acknowledged is there")
