@@ -54,18 +54,37 @@ extension ControllerCore {
         if let network, fleet.networks[network] == nil { throw FleetID.network(network).missing }
         let networks =
             network.map { [$0] } ?? wanted.host.map { fleet.networks(of: $0) } ?? Array(fleet.networks.keys)
+        // A space is before all that names have, so keys are in the order of networks and then of names.
+        let key = { (place: (network: Name, name: Name)) in "\(place.network) \(place.name)" }
+        let reached = page.after.flatMap { $0.split(separator: " ").first }.flatMap { Name(String($0)) }
         var places: [(network: Name, name: Name)] = []
-        for network in networks.sorted() {
-            let all = fleet.networks[network]?.attachments ?? [:]
-            let fitting = all.lazy.filter { wanted.fits($0.value) }.map { (network: network, name: $0.key) }
-            places += fitting.sorted { $0.name < $1.name }
+        for network in networks.sorted() where reached.map({ $0 <= network }) != false {
+            places += names(in: network, wanted).sorted().map { (network: network, name: $0) }
+                .filter { place in page.after.map { $0 < key(place) } != false }
+            // How many have a state is not known before they are looked at.
+            if wanted.state == nil, places.count > page.limit { break }
         }
-        let key = { (place: (network: Name, name: Name)) in "\(place.network)/\(place.name)" }
         let list: List<Attachment.Document> = try page.collect(places, key: key) { place throws(Problem) in
-            if let mac = wanted.mac, fleet.mac(of: place.name, in: place.network) != mac { return nil }
             let document = try document(attachment: place.name, of: place.network)
             return [nil, document.status.state].contains(wanted.state) ? document : nil
         }
         return (list, fleetTag)
+    }
+
+    /// Attachments of a network that were written as is wanted, in no order. One address is looked up, not searched.
+    private func names(in network: Name, _ wanted: AttachmentFilter) -> [Name] {
+        guard let all = fleet.networks[network]?.attachments else { return [] }
+        let owners = fleet.index.networks[network]
+        var owner: Name?
+        if let mac = wanted.mac {
+            guard let name = owners?.macs[mac] else { return [] }
+            owner = name
+        }
+        if let ip = wanted.ip {
+            guard let name = owners?.ips[ip], owner == nil || owner == name else { return [] }
+            owner = name
+        }
+        if let owner { return all[owner].map(wanted.fits) == true ? [owner] : [] }
+        return all.filter { wanted.fits($0.value) }.map(\.key)
     }
 }

@@ -58,6 +58,25 @@ import Testing
         }
     }
 
+    @Test("pages of all attachments are in one order, whatever is in the networks' names")
+    func order() async throws {
+        try await TestController.run { controller async throws in
+            await controller.put("/v1/hosts/h", controller.hostBody("h", 1))
+            let networks = ["a", "a-b", "a.b", "ab"]
+            await controller.batch(
+                networks.flatMap { network in
+                    [putting("/v1/networks/\(network)")]
+                        + (1...2).map {
+                            putting("/v1/networks/\(network)/attachments/\(network)\($0)", #"{"host":"h"}"#)
+                        }
+                })
+            for limit in 1...9 {
+                let found = await pages(controller, "/v1/attachments", [("limit", "\(limit)")]).flatMap { $0 }
+                #expect(found == networks.flatMap { ["\($0)1", "\($0)2"] }, "\(limit)")
+            }
+        }
+    }
+
     @Test("filters leave out what does not fit, alone and together")
     func filters() async throws {
         try await TestController.run { controller async throws in
