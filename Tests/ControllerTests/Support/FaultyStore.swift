@@ -25,5 +25,6 @@ final class FaultyStore: FleetStore {
     }
 
     func leader() async throws(StoreError) -> LeaderInfo? { try await store.leader() }
+    func resign() async { await store.resign() }
     func close() async { await store.close() }
 }
