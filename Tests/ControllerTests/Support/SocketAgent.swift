@@ -25,6 +25,8 @@ final class SocketServer: Sendable {
 /// An agent without a host.
 final class SocketAgent: Sendable {
     struct State {
+        /// Another one for each: an agent is pushed to as one host only.
+        let id = String(UInt64.random(in: .min ... .max), radix: 16)
         var held: StateHead?
         var resources: [String: JSONObject] = [:]
         /// Methods of the requests it has taken, in order.
@@ -93,7 +95,7 @@ extension SocketAgent.State {
 
     fileprivate var document: HostStateDocument {
         var document = HostStateDocument()
-        (document.agentID, document.bootID, document.held) = ("agent", "boot", held)
+        (document.agentID, document.bootID, document.held) = (id, "boot", held)
         document.digest = StateDigest.value(of: resources.map { (path: $0.key, resource: $0.value) })
         return document
     }
