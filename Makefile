@@ -44,9 +44,10 @@ lint: packages
 format:
 	swift format format --in-place --parallel --recursive Package.swift Sources Tests
 
-# Some suites measure deadlines of tenths of a second, others run etcd: each get the machine to themselves.
+# Some suites measure deadlines of tenths of a second, others run etcd or wait for what many tasks do: each get the
+# machine to themselves.
 TIMED := HTTPTests|EventLogTests|EventStreamTests
-LEASED := RESTTests.ServiceTests|Etcd
+LEASED := RESTTests.ServiceTests|Etcd|ControllerTests
 # The report of a crash ends the log, and of a long log the end is what is kept: the message stands before it, and it is
 # the thread that crashed and nothing else.
 unit: export SWIFT_BACKTRACE = threads=crashed,images=none,registers=none,color=no,limit=16,top=0
