@@ -25,6 +25,20 @@ func room(
     ]
 }
 
+/// Tests/Fuzz: with VIADUCT_FUZZ set a program for libFuzzer (`make fuzz`), else tests of the same bodies. No other
+/// build has libFuzzer to link with.
+let fuzzing: Target = {
+    let rooms: [Target.Dependency] = ["API", "CLinux", "Datapath", "HTTP", "JSON", "LinuxIO", "Wire"]
+    guard Context.environment["VIADUCT_FUZZ"] == nil else {
+        return .executableTarget(
+            name: "viaduct-fuzz", dependencies: rooms, path: "Tests/Fuzz",
+            exclude: ["Corpus", "Dictionaries", "Regressions", "Replay", "fuzz.py"], swiftSettings: strict)
+    }
+    return .testTarget(
+        name: "FuzzTests", dependencies: rooms, path: "Tests/Fuzz",
+        exclude: ["Corpus", "Dictionaries", "Main.swift", "Regressions", "fuzz.py"], swiftSettings: strict)
+}()
+
 let package = Package(
     name: "viaduct",
     products: [.executable(name: "viaduct", targets: ["viaduct"])],
@@ -36,17 +50,20 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
+        fuzzing,
         .systemLibrary(
             name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-gnutls-dev"])]),
         .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+        .systemLibrary(name: "CPcap", pkgConfig: "libpcap", providers: [.apt(["libpcap-dev"])]),
+        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .target(name: "CLinux"),
         .target(name: "CChecksum"),
         .executableTarget(
             name: "viaduct",
             dependencies: [
-                "Agent", "API", "Controller", "HTTP", "JSON",
+                "Agent", "API", "Controller", "Doctor", "HTTP", "JSON", "Proc", "REST", "Trust", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -72,29 +89,32 @@ let package = Package(
         + room("Wire", ["CChecksum"], exclude: ["vectors.py"])
         + room("Datapath", ["Wire"])
         + room("Proc", ["CLinux"])
-        + room("LinuxIO", ["CLinux", "Wire", "Datapath", "Proc"])
+        + room("LinuxIO", ["CLinux", "CPcap", "CSeccomp", "Wire", "Datapath", "Proc"])
+        + room("Doctor", ["CLinux", "JSON", "LinuxIO", "Proc", "Wire"])
         + room("JSON", ["CJansson"])
         + room("API", ["CGnuTLS", "Wire", "JSON"], tests: ["TestSupport"])
-        + room("HTTP", ["CCurl", "CMicroHTTPD", "JSON"])
+        + room("Trust", ["CGnuTLS"])
+        + room("HTTP", ["CCurl", "CMicroHTTPD", "JSON", "Trust"])
         + room(
             "REST",
             [
-                "API", "HTTP", "JSON", "Proc", "Wire",
+                "API", "HTTP", "JSON", "Proc", "Trust", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ])
         + room(
-            "Store", ["HTTP", "JSON", .product(name: "GRDB", package: "GRDB.swift")], tests: ["TestSupport"])
+            "Store", ["HTTP", "JSON", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
+            tests: ["TestSupport"])
         + room(
             "Agent",
             [
-                "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Wire",
+                "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Trust", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ])
         + room(
             "Controller",
             [
-                "API", "HTTP", "JSON", "Proc", "REST", "Store", "Wire",
+                "API", "HTTP", "JSON", "Proc", "REST", "Store", "Trust", "Wire",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ], tests: ["TestSupport"]),

@@ -16,23 +16,36 @@ struct AgentAPI: APIService {
         PortRoutes.self,
         TunnelRoutes.self,
         MACRoutes.self,
+        RuleRoutes.self,
+        MirrorRoutes.self,
+        UnderlayRoutes.self,
+        RouteRoutes.self,
+        NeighborRoutes.self,
         BatchRoutes.self,
         StateRoutes.self,
         DatapathRoutes.self,
+        TraceRoutes.self,
         ListenerRoutes.self,
+        LivenessRoutes.self,
+        CaptureRoutes.self,
         ServiceRoutes<AgentAPI>.self,
     ]
 
     let core: AgentCore
     let health: HealthChecks
     let version: Version
+    let succession: Succession?
     let dispatcher: Dispatcher<AgentAPI>
 
-    init(core: AgentCore, health: HealthChecks, version: Version, log: Logger) {
+    init(
+        core: AgentCore, health: HealthChecks, version: Version, access: AccessControl = .open,
+        succession: Succession? = nil, log: Logger
+    ) {
+        self.succession = succession
         self.core = core
         self.health = health
         self.version = version
-        dispatcher = Dispatcher(Operations.agent, AgentAPI.routes, log: log)
+        dispatcher = Dispatcher(Operations.agent, AgentAPI.routes, access: access, log: log)
     }
 
     var events: EventLog { core.events }

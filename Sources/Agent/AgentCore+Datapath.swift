@@ -6,32 +6,6 @@ internal import LinuxIO
 internal import REST
 internal import Wire
 
-/// Which flows are asked for; nil asks for any.
-struct FlowFilter: Sendable {
-    var bridge: String?
-    var inPort: String?
-    var source: MACAddress?
-    var destination: MACAddress?
-    var etherType: UInt16?
-
-    init(_ call: Call) throws(Problem) {
-        bridge = try call.value(of: FlowDocument.bridgeFilter)
-        inPort = try call.value(of: FlowDocument.inPortFilter)
-        source = try call.value(of: FlowDocument.sourceFilter)
-        destination = try call.value(of: FlowDocument.destinationFilter)
-        etherType = try call.value(of: FlowDocument.etherTypeFilter)
-    }
-
-    fileprivate func admits(_ flow: FlowSnapshot, of owner: FlowOwners.Owner) -> Bool {
-        if let source, !flow.matchesSource || source != flow.key.sourceMAC { return false }
-        if let destination, destination != flow.key.destinationMAC { return false }
-        if let etherType, etherType != flow.key.etherType.rawValue { return false }
-        if let bridge, bridge != owner.bridge.description { return false }
-        if let inPort, inPort != owner.name.description { return false }
-        return true
-    }
-}
-
 extension AgentCore {
     /// Flow places copied or freed per breath: each is a few cache lines, so that traffic waits for less than
     /// a millisecond.
@@ -41,6 +15,7 @@ extension AgentCore {
 
     func datapathDocument() -> DatapathDocument {
         var document = DatapathDocument()
+        document.driver = host.underlay.choice.driver.rawValue
         let statistics = workers.withFlows { $0.statistics }
         document.flowLimit = statistics[0].capacity
         document.total = DatapathCounts(
@@ -59,11 +34,13 @@ extension AgentCore {
         let owners = FlowOwners(host)
         // A flow whose port has gone is left out: no frame can meet it any more.
         let flows = flowSnapshots().filter { flow in
-            owners[flow.key.port].map { filter.admits(flow, of: $0) } ?? false
+            owners[flow.key.port].map { filter.admits(flow, of: $0, owners) } ?? false
         }
         let order = flows.indices.sorted { flows[$0].precedes(flows[$1]) }
         func make(_ index: Int) -> FlowDocument? {
-            owners[flows[index].key.port].map { document(flows[index], of: $0, owners) }
+            owners[flows[index].key.port].map { owner in
+                FlowDocument(flows[index], of: owner, owners, desired)
+            }
         }
         return try page.collect(order, key: { flows[$0].sortKey }, make)
     }
@@ -102,58 +79,6 @@ extension AgentCore {
         return results
     }
 
-    private func document(_ flow: FlowSnapshot, of owner: FlowOwners.Owner, _ owners: FlowOwners)
-        -> FlowDocument
-    {
-        var document = FlowDocument()
-        document.bridge = "\(owner.bridge)"
-        document.match.inPort = "\(owner.name)"
-        if flow.matchesSource { document.match.etherSource = flow.key.sourceMAC }
-        document.match.etherDestination = flow.key.destinationMAC
-        document.match.etherType = "0x" + FlowSnapshot.digits(UInt64(flow.key.etherType.rawValue), count: 4)
-        if flow.mask.bits.transport & 3 != 0 {
-            document.match.fragment =
-                switch flow.key.fragment {
-                case FlowKey.firstFragment: .first
-                case FlowKey.laterFragment: .later
-                default: .no
-                }
-        }
-        document.packets = Int(clamping: flow.packets)
-        document.bytes = Int(clamping: flow.bytes)
-        document.usedSeconds = Double(flow.idleMilliseconds) / 1000
-        document.actions = [action(flow, owner, owners)]
-        return document
-    }
-
-    private func action(_ flow: FlowSnapshot, _ owner: FlowOwners.Owner, _ owners: FlowOwners) -> String {
-        switch flow.verdict.action {
-        case .drop: return "drop(\(flow.verdict.reason.name))"
-        case .forward:
-            guard let egress = owners[UInt64(flow.egress)] else { return "decide" }
-            return "output(\(describe(egress)))"
-        case .flood:
-            let isHeldBack = !owner.isTunnel && desired.bridges[owner.bridge]?.spec.flooding == .disabled
-            let members = owners.members(of: owner.bridge).filter {
-                $0.identity != owner.identity && !($0.isTunnel && (owner.isTunnel || isHeldBack))
-            }
-            if members.isEmpty {
-                return "drop(\((isHeldBack ? DropReason.floodingDisabled : .noDestination).name))"
-            }
-            let shown = members.prefix(AgentCore.floodNameLimit).map { describe($0) }
-            let rest = members.count - shown.count
-            return "flood(\((shown + (rest > 0 ? ["and \(rest) more"] : [])).joined(separator: ",")))"
-        }
-    }
-
-    /// A port's name; a tunnel's with where it leads and the VNI it sends.
-    private func describe(_ owner: FlowOwners.Owner) -> String {
-        guard owner.isTunnel, let spec = desired.bridges[owner.bridge], let tunnel = spec.tunnels[owner.name]
-        else { return "\(owner.name)" }
-        let vni = if case .fixed(let number) = spec.vni(of: tunnel) { number.rawValue } else { UInt32(0) }
-        return "\(owner.name) vni=\(vni) remote_ip=\(tunnel.remoteIP)"
-    }
-
     func addFlows(_ page: inout MetricsPage) {
         let it = workers.withFlows { $0.statistics }.reduce(FlowStatistics(), +)
         page.family("viaduct_datapath_flows", .gauge, "Cached decisions.")
@@ -174,39 +99,7 @@ extension AgentCore {
     }
 }
 
-/// Which port an identity belongs to, for the length of one answer.
-private struct FlowOwners {
-    struct Owner {
-        var bridge: Name
-        var name: Name
-        var identity: UInt64
-        var isTunnel: Bool
-    }
-
-    private var owners: [UInt32: Owner] = [:]
-    private var bridges: [Name: [Owner]] = [:]
-
-    init(_ host: Host) {
-        for (name, bridge) in host.bridges {
-            var members = [(name, bridge.local.place, false)]
-            members += bridge.ports.sorted { $0.key < $1.key }.map { ($0.key, $0.value.place, false) }
-            members += bridge.tunnels.sorted { $0.key < $1.key }.map { ($0.key, $0.value.place, true) }
-            let all = members.map { Owner(bridge: name, name: $0, identity: $1.identity, isTunnel: $2) }
-            bridges[name] = all
-            for owner in all { owners[UInt32(truncatingIfNeeded: owner.identity)] = owner }
-        }
-    }
-
-    /// Keys have the low half of an identity.
-    subscript(identity: UInt64) -> Owner? { owners[UInt32(truncatingIfNeeded: identity)] }
-
-    /// Local port, ports, tunnels.
-    func members(of bridge: Name) -> [Owner] { bridges[bridge] ?? [] }
-}
-
 extension FlowSnapshot {
-    fileprivate var matchesSource: Bool { mask.bits.source >> 16 != 0 }
-
     /// One of its own for each flow, and the same at every look: the words of its key and of its mask.
     fileprivate var sortKey: String {
         [key, mask.bits].flatMap { words in
@@ -221,7 +114,9 @@ extension FlowSnapshot {
     fileprivate mutating func add(_ other: FlowSnapshot) {
         packets += other.packets
         bytes += other.bytes
-        if other.idleMilliseconds < idleMilliseconds { (verdict, egress) = (other.verdict, other.egress) }
+        if other.idleMilliseconds < idleMilliseconds {
+            (verdict, egress, plan) = (other.verdict, other.egress, other.plan)
+        }
         idleMilliseconds = min(idleMilliseconds, other.idleMilliseconds)
         ageMilliseconds = max(ageMilliseconds, other.ageMilliseconds)
     }
@@ -234,7 +129,7 @@ extension FlowSnapshot {
         return sortKey < other.sortKey
     }
 
-    fileprivate static func digits(_ value: UInt64, count: Int) -> String {
+    static func digits(_ value: UInt64, count: Int) -> String {
         let text = String(value, radix: 16)
         return String(repeating: "0", count: max(0, count - text.utf8.count)) + text
     }

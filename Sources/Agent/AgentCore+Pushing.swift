@@ -179,12 +179,12 @@ extension WriteOutcome {
 }
 
 extension ResourceID {
-    /// Bridges before what is below them, members before entries that lead to them.
+    /// Bridges before what is below them, members before entries that lead to them. Nothing else is pushed.
     fileprivate var rank: Int {
         switch self {
-        case .bridge: 0
+        case .bridge, .underlay, .route, .neighbor: 0
         case .port, .tunnel: 1
-        case .mac: 2
+        case .mac, .rule, .mirror: 2
         }
     }
 }

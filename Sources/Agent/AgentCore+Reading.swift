@@ -34,6 +34,21 @@ extension AgentCore {
         case .mac(let owner, let mac):
             let entry = try macEntry(mac, of: owner)
             return (entry.json, EntityTag(entry.spec.json))
+        case .rule(let owner, let name):
+            let document = try document(rule: name, of: owner)
+            return (document.json, EntityTag(document.spec.json))
+        case .mirror(let owner, let name):
+            let document = try document(mirror: name, of: owner)
+            return (document.json, EntityTag(document.spec.json))
+        case .underlay:
+            let document = underlayDocument()
+            return (document.json, EntityTag(document.spec.json))
+        case .route(let name):
+            let document = try document(route: name)
+            return (document.json, EntityTag(document.spec.json))
+        case .neighbor(let id):
+            let entry = try neighborEntry(id)
+            return (entry.json, EntityTag(entry.spec.json))
         }
     }
 
@@ -53,6 +68,8 @@ extension AgentCore {
         status.state = status.error == nil ? .ok : .degraded
         status.ports = spec.ports.count
         status.tunnels = spec.tunnels.count
+        status.rules = spec.rules.count
+        status.mirrors = spec.mirrors.count
         status.macs = macStatus(running.table)
         status.counters = API.Counters(running.local.place.counters.snapshot)
         return Bridge.Document(name: name, spec: spec.spec, status: status)
@@ -91,29 +108,57 @@ extension AgentCore {
         status.localIP = running.route.source
         status.pathMTU = running.route.pathMTU
         status.mtu = running.innerMTU
+        status.underlay = path(of: running)
         status.error = running.error
         status.since = since(.tunnel(owner, name))
         status.managedBy = desired.manager(of: .tunnel(owner, name))
         status.state = status.error == nil ? .ok : .degraded
+        status.bfd = bfdStatus(of: running)
         status.counters = API.Counters(running.place.counters.snapshot)
         return Tunnel.Document(name: name, spec: tunnel, status: status)
     }
 
+    func path(of running: RunningTunnel) -> TunnelPath {
+        var path = TunnelPath(running.route)
+        path.neighbor = host.underlay.neighbor(of: running.route.way)
+        return path
+    }
+
     func listenerDocuments() -> [ListenerDocument] {
-        let tunnels = desired.bridges.values.flatMap(\.tunnels.values)
-        let counts = Dictionary(grouping: tunnels, by: RunningListener.Key.init).mapValues(\.count)
+        var sharers: [RunningListener.Key: [(name: String, local: IPAddress?)]] = [:]
+        for (bridge, spec) in desired.bridges {
+            for (name, tunnel) in spec.tunnels {
+                sharers[RunningListener.Key(tunnel), default: []].append(
+                    ("\(bridge)/\(name)", tunnel.localIP))
+            }
+        }
         return host.listeners.sorted { $0.key < $1.key }.map { key, listener in
             var document = ListenerDocument()
             document.name = key.name
             document.status.port = Int(key.port)
-            document.status.tunnels = counts[key] ?? 0
+            let tunnels = sharers[key] ?? []
+            document.status.family = key.isIPv4 ? .ipv4 : .ipv6
+            document.status.addresses = host.addresses(of: tunnels.map(\.local), isIPv4: key.isIPv4)
+            document.status.sharedBy = tunnels.map(\.name).sorted()
+            document.status.tunnels = tunnels.count
             document.status.socketDrops = listener.socket.droppedCount
             document.status.counters = API.Counters(listener.counters.snapshot)
             return document
         }
     }
 
-    private func link(_ port: RunningPort) -> Link? {
+    func underlayDocument() -> API.Underlay.Document {
+        API.Underlay.Document(name: .underlay, spec: desired.underlay, status: host.underlay.status)
+    }
+
+    func document(route name: Name) throws(Problem) -> StaticRoute.Document {
+        guard let route = desired.routes[name] else {
+            throw Problem(.notFound, "there is no route \(name)")
+        }
+        return StaticRoute.Document(name: name, spec: route, status: host.underlay.status(of: route, name))
+    }
+
+    func link(_ port: RunningPort) -> Link? {
         switch port.device {
         case .tap(let tap): (try? tap.link()) ?? nil
         case .packetSocket(let socket): (try? Netlink.link(index: socket.index)) ?? nil
@@ -152,15 +197,17 @@ extension AgentCore {
             start = range.upperBound
             end = count
         }
-        return entries.sorted { $0.address < $1.address }.compactMap { entry($0, name, names) }
+        return entries.sorted { $0.key < $1.key }.compactMap { entry($0, name, names) }
     }
 
-    func macEntry(_ mac: MACAddress, of name: Name) throws(Problem) -> MACEntry {
+    func macEntry(_ key: StationKey, of name: Name) throws(Problem) -> MACEntry {
         let (_, running) = try bridge(name)
         let table = running.table
-        let found = workers.perform { table.entry(mac, nowSeconds: Worker.nowSeconds) }
+        let found = workers.perform {
+            table.entry(key.mac, vlan: UInt16(key.vlan), nowSeconds: Worker.nowSeconds)
+        }
         guard let found, let entry = entry(found, name, memberNames(name, running)) else {
-            throw Problem(.notFound, "bridge \(name) does not know \(mac)")
+            throw Problem(.notFound, "bridge \(name) does not know \(key)")
         }
         return entry
     }
@@ -172,9 +219,9 @@ extension AgentCore {
     }
 
     /// Forgets one learned entry; false when there was none.
-    func forgetMAC(_ mac: MACAddress, of name: Name) throws(Problem) -> Bool {
+    func forgetMAC(_ key: StationKey, of name: Name) throws(Problem) -> Bool {
         let table = try bridge(name).1.table
-        return workers.perform { table.forget(mac) }
+        return workers.perform { table.forget(key.mac, vlan: UInt16(key.vlan)) }
     }
 
     func memberNames(_ name: Name, _ bridge: RunningBridge) -> [UInt32: Name] {
@@ -188,9 +235,10 @@ extension AgentCore {
     private func entry(_ entry: ForwardingEntry, _ owner: Name, _ names: [UInt32: Name]) -> MACEntry? {
         guard let name = names[entry.port] else { return nil }
         var result = MACEntry(mac: entry.address, port: "\(name)", type: entry.isStatic ? .static : .learned)
+        if entry.vlan != 0 { result.vlan = Int(entry.vlan) }
         if entry.isStatic {
-            result.managedBy = desired.manager(of: .mac(owner, entry.address))
-            result.ips = desired.bridges[owner]?.macs[entry.address]?.ips ?? []
+            result.managedBy = desired.manager(of: .mac(owner, entry.key))
+            result.ips = desired.bridges[owner]?.macs[entry.key]?.ips ?? []
         } else {
             result.ageSeconds = Int(entry.ageSeconds)
         }
@@ -200,6 +248,10 @@ extension AgentCore {
         }
         return result
     }
+}
+
+extension ForwardingEntry {
+    fileprivate var key: StationKey { StationKey(address, vlan: Int(vlan)) }
 }
 
 extension MACEntry {
@@ -220,6 +272,8 @@ extension API.Counters {
         rxCopies = Int(clamping: snapshot[.rxCopies])
         icmpGenerated = Int(clamping: snapshot[.icmpGenerated])
         neighAnswered = Int(clamping: snapshot[.neighAnswered])
+        punted = Int(clamping: snapshot[.punted])
+        originated = Int(clamping: snapshot[.originated])
         for reason in DropReason.allCases {
             let count = snapshot.receiveDrops(reason) + snapshot.transmitDrops(reason)
             if count > 0 { drops[reason.name] = Int(clamping: count) }

@@ -105,7 +105,13 @@ extension AgentCore {
                     .managedElsewhere,
                     "\(write.id.title) is managed locally: delete it here or push another name")
             }
-            let owner = ResourceID.bridge(write.id.bridge)
+            guard let bridge = write.id.bridge else {
+                throw Problem(
+                    .managedElsewhere,
+                    "\(write.id.title) is managed locally: a controller pushes bridges and what belongs to them"
+                )
+            }
+            let owner = ResourceID.bridge(bridge)
             guard owner != write.id, wanted[owner] != nil, !wanted.pushed.ids.contains(owner) else { return }
             throw Problem(
                 .managedElsewhere,
@@ -152,10 +158,8 @@ extension AgentCore {
     }
 
     private func checkParent(of id: ResourceID, _ state: DesiredState) throws(Problem) {
-        if case .bridge = id { return }
-        guard state.bridges[id.bridge] != nil else {
-            throw Problem(.notFound, "there is no bridge \(id.bridge)")
-        }
+        guard id.kind != Bridge.kind, let bridge = id.bridge, state.bridges[bridge] == nil else { return }
+        throw Problem(.notFound, "there is no bridge \(bridge)")
     }
 
     private func missing(_ id: ResourceID) -> Problem {
@@ -164,6 +168,9 @@ extension AgentCore {
         case .port(let bridge, let name): Problem(.notFound, "bridge \(bridge) has no port \(name)")
         case .tunnel(let bridge, let name): Problem(.notFound, "bridge \(bridge) has no tunnel \(name)")
         case .mac(let bridge, let mac): Problem(.notFound, "bridge \(bridge) does not know \(mac)")
+        case .rule(let bridge, let name): Problem(.notFound, "bridge \(bridge) has no rule \(name)")
+        case .mirror(let bridge, let name): Problem(.notFound, "bridge \(bridge) has no mirror \(name)")
+        case .underlay, .route, .neighbor: Problem(.notFound, "there is no \(id.title)")
         }
     }
 
@@ -184,7 +191,12 @@ extension Refusal {
     func problem(of writes: [Write]) -> Problem {
         let write =
             writes.last { resources.contains($0.id) }
-            ?? writes.last { write in resources.contains { $0.bridge == write.id.bridge } }
-        return write.map(problem.about) ?? problem
+            ?? writes.last { write in
+                write.id.bridge.map { bridge in resources.contains { $0.bridge == bridge } } ?? false
+            }
+        guard let write else { return problem }
+        // What points into the resource points into its body in a batch.
+        return problem.errors.isEmpty
+            ? problem.about(write) : problem.moved(below: write.place?.appending("body") ?? JSONPointer())
     }
 }

@@ -20,7 +20,7 @@ actor AgentCore {
     /// Stays with the state: 16 hexadecimal digits.
     let id: String
     private let executor: ControlExecutor
-    private let store: Store
+    let store: Store
     let log: Logger
     let storeDurations = Histogram()
     /// Steps of changes that stand.
@@ -28,6 +28,7 @@ actor AgentCore {
     /// Times the host had lost something and got it back.
     private(set) var repairs: UInt64 = 0
     let events: EventLog
+    let captures: Captures
     var pushes = PushRecord()
     let workers: WorkerSet
     let host: Host
@@ -39,14 +40,18 @@ actor AgentCore {
     /// Counts the changes of the desired state in this agent's life, which `events.boot` tells from others.
     private var generation = 0
     var conditions = Conditions()
-    private var monitor: LinkMonitor?
+    /// When sessions last came up or went down, milliseconds since 1970, by the identity of the tunnel's port.
+    var livenessTurns: [UInt64: Int64] = [:]
     private var isRefreshDue = false
+    private var isPathMTUDue = false
     private var isShutDown = false
     /// Milliseconds of the last tick, for `/livez`: the control plane makes progress.
     let heartbeat: Heartbeat
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
+    /// What the kernel tells of one event comes in several messages.
+    static let settlingMilliseconds = 5
     /// How often ports are healed and the underlay is looked at without being told to.
     static let tickMilliseconds = 1000
     /// Ticks between two looks at the underlay that nothing has asked for: the kernel forgets a lowered path
@@ -65,15 +70,18 @@ actor AgentCore {
         self.workers = workers
         self.host = host
         self.events = events
+        captures = host.captures
         self.heartbeat = heartbeat
         self.log = log
     }
 
     // MARK: Start
 
-    /// Brings back what was stored. What cannot be had now is degraded and tried again, never dropped.
-    func restore() throws {
+    /// Brings back what was stored, and what was learned by the process before. What cannot be had now is degraded and
+    /// tried again, never dropped.
+    func restore(_ learned: LearnedState = LearnedState()) throws {
         let stored = try DesiredState(store.load())
+        host.underlay.remembered = learned.neighbors
         _ = try host.refreshOwnAddresses()
         desired = stored
         claims = Claims(stored)
@@ -88,17 +96,15 @@ actor AgentCore {
             }
         }
         settleAll()
+        recall(learned)
         host.adopt(desired)
+        removeLeft()
         if !desired.pushed.isInSync {
             log.warning(
                 "stored state is not what was pushed", metadata: ["digest": "\(desired.pushed.digest)"])
         }
-        monitor = try LinkMonitor(queue: executor.queue) { [weak self] in
-            guard let self else { return }
-            Task { await self.underlayChanged() }
-        }
         // Its own interfaces have brought addresses and routes.
-        refresh()
+        refresh(.everything)
         log.info(
             "restored",
             metadata: [
@@ -115,9 +121,11 @@ actor AgentCore {
     /// entries are in tables, which change without one.
     func transition(to wanted: DesiredState, _ changes: [ResourceChange]) throws(Refusal) {
         guard !isShutDown else { throw Refusal(.unavailable, "the agent is stopping") }
+        // Its caller has had an answer by now, which said that nothing was done.
+        guard !Task.isCancelled else { throw Refusal(.unavailable, "it took too long until it was its turn") }
         let transfer = try claims.transfer(changes, from: desired, to: wanted)
         let actions = plan(changes)
-        let bridges = Set(actions.filter { !$0.isAboutEntry }.map(\.bridge))
+        let bridges = Set(actions.filter(\.isAboutInterfaces).compactMap(\.bridge))
         var change = ChangeLog()
         do throws(Refusal) {
             for action in actions where action.makes {
@@ -140,7 +148,7 @@ actor AgentCore {
                 throw Refusal(error, about: [])
             }
         } catch {
-            change.rollBack()
+            host.heartbeat.wait(for: Host.goneInterfaces) { change.rollBack() }
             host.dropPending()
             throw error
         }
@@ -150,7 +158,12 @@ actor AgentCore {
         guard !actions.isEmpty else { return }
         claims.carryOut(transfer)
         for action in actions { stepCounts[action.sort, default: 0] += 1 }
-        guard !bridges.isEmpty else { return host.adoptEntries(desired) }
+        if actions.contains(where: \.isAboutUnderlay) {
+            host.followWritten(desired)
+            refresh(.rewritten)
+            return
+        }
+        guard !actions.allSatisfy(\.isAboutEntry) else { return host.adoptEntries(desired) }
         host.closeUnusedSockets(wanted)
         host.adopt(desired)
     }
@@ -159,7 +172,7 @@ actor AgentCore {
         let start = ContinuousClock.now
         defer { storeDurations.observe(ContinuousClock.now - start) }
         do throws(StoreError) {
-            try store.commit(changes)
+            try heartbeat.wait(for: "the state file") { () throws(StoreError) in try store.commit(changes) }
         } catch {
             log.error("store failed", metadata: ["error": "\(error)"])
             throw Problem(error.kind == .full ? .storageFull : .storageFailed, error.detail)
@@ -180,22 +193,42 @@ actor AgentCore {
 
     // MARK: Following the host
 
-    /// Something about links, addresses or routes is different: look soon, once for many changes.
+    /// Something about links, addresses, routes or a path is different: look, once for many changes.
     func underlayChanged() {
         guard !isRefreshDue else { return }
         isRefreshDue = true
         Task {
-            try? await Task.sleep(for: .milliseconds(50))
+            try? await Task.sleep(for: .milliseconds(AgentCore.settlingMilliseconds))
             self.isRefreshDue = false
-            self.refresh()
+            self.refresh(.changes)
+        }
+    }
+
+    /// The kernel has learned the MTU of some path.
+    func pathMTUChanged() {
+        guard !isPathMTUDue else { return }
+        isPathMTUDue = true
+        Task {
+            try? await Task.sleep(for: .milliseconds(50))
+            self.isPathMTUDue = false
+            self.refresh(.everything)
         }
     }
 
     /// The worker had trouble with a port: do not wait for the next tick.
     func portTroubled() { tick() }
 
-    /// Looks at every tunnel's route and every local interface again, and acts on what differs.
-    private func refresh() {
+    /// How much is looked at again.
+    private enum Scope {
+        /// What the monitor, ICMP or a probe has told of.
+        case changes
+        case everything
+        /// And a program is made whatever is found.
+        case rewritten
+    }
+
+    /// Looks at tunnels' ways and at every local interface again, and acts on what differs.
+    private func refresh(_ scope: Scope) {
         guard !isShutDown else { return }
         var changed = false
         do throws(LinuxError) {
@@ -203,9 +236,11 @@ actor AgentCore {
         } catch {
             log.warning("addresses unknown", metadata: ["error": "\(error)"])
         }
-        for bridge in host.bridges.values {
-            for running in bridge.tunnels.values { changed = host.probe(running) || changed }
-        }
+        let driver = host.underlay.choice
+        let concern = host.followUnderlay()
+        report(driver)
+        changed = probeTunnels(scope == .changes && !changed ? concern : .all) || changed
+        changed = changed || scope == .rewritten || host.underlay.uplinks.hasReplaced
         changed = !host.loseWhatIsGone().isEmpty || changed
         changed = host.refreshSystemPorts() || changed
         // Healing waits for the tick: an attempt makes link events of its own.
@@ -216,15 +251,50 @@ actor AgentCore {
         }
     }
 
+    /// Tells of another driver than `before`.
+    private func report(_ before: DriverChoice) {
+        let now = host.underlay.choice
+        guard now.driver != before.driver || now.output != before.output else { return }
+        log.notice(
+            "underlay",
+            metadata: [
+                "driver": "\(now.driver.rawValue)", "output": "\(now.output.rawValue)",
+                "reason": "\(now.reason)",
+            ])
+        events.append(
+            [
+                EventDraft(
+                    type: .underlayChanged, resource: ResourceID.underlay.path,
+                    data: ["driver": .string(now.driver.rawValue), "reason": .string(now.reason)])
+            ], at: RFC3339.wallMilliseconds)
+    }
+
+    /// Looks for tunnels' ways again and tells of those that have another; true when anything differs.
+    private func probeTunnels(_ concern: Host.Concern) -> Bool {
+        var isChanged = false
+        var drafts: [EventDraft] = []
+        for (owner, bridge) in host.bridges {
+            for (name, running) in bridge.tunnels where concern.includes(running) {
+                let before = running.route
+                isChanged = host.probe(running) || isChanged
+                drafts += EventDraft.pathChange(of: .tunnel(owner, name), from: before, to: running.route)
+            }
+        }
+        events.append(drafts.sorted { $0.resource < $1.resource }, at: RFC3339.wallMilliseconds)
+        return isChanged
+    }
+
     /// About once a second.
     func tick() {
         guard !isShutDown else { return }
         heartbeat.beat()
+        heartbeat.wait(for: "the state file") { _ = store.settle() }
         let lost = host.loseWhatIsGone()
         if !lost.isEmpty {
             log.warning("interfaces gone", metadata: ["ports": "\(lost.joined(separator: " "))"])
             host.adopt(desired)
         }
+        if host.underlay.uplinks.hasLost { refresh(.everything) }
         if host.heal(desired) {
             repairs += 1
             log.info("healed")
@@ -240,23 +310,37 @@ actor AgentCore {
         while !Task.isCancelled {
             tick()
             ticks += 1
-            if ticks % AgentCore.refreshTicks == 0 { refresh() }
+            if ticks % AgentCore.refreshTicks == 0 { refresh(.everything) }
             try? await Task.sleep(for: .milliseconds(AgentCore.tickMilliseconds))
         }
     }
 
     // MARK: Stop
 
+    /// Ends what is sent without an end: watchers of events, and captures, whose files are finished.
+    nonisolated func endStreams() {
+        events.close()
+        captures.close()
+    }
+
+    /// Nothing is written or looked at any more.
+    func beginEnd() {
+        isShutDown = true
+        captures.close()
+    }
+
+    func closeStore() { try? store.close() }
+
     /// Lets go of everything: the kernel removes what was ours with its descriptors.
     func shutDown() {
-        isShutDown = true
-        monitor = nil
+        beginEnd()
         // Buried, not dropped: descriptors and tables stay until the worker has left the last program.
         for name in host.bridges.keys { host.destroy(.deleteBridge(name)) }
         desired = DesiredState()
         host.closeUnusedSockets(desired)
         host.adopt(desired)
+        host.liveness.stop()
         workers.stop()
-        try? store.close()
+        closeStore()
     }
 }

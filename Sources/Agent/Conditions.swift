@@ -97,6 +97,7 @@ extension AgentCore {
         }
         var drafts = conditions.note(errors, at: now)
         drafts += newMoves()
+        drafts += host.underlay.takeNotices().compactMap { EventDraft($0, host.underlay.name(of:)) }
         drafts += conditions.noteDrops(dropTotals())
         events.append(drafts, at: now)
     }
@@ -106,9 +107,9 @@ extension AgentCore {
         let now = RFC3339.wallMilliseconds
         var drafts: [EventDraft] = []
         for change in changes {
-            let bridge = host.bridges[change.id.bridge]
+            let bridge = change.id.bridge.flatMap { host.bridges[$0] }
             switch change.id {
-            case .mac: continue
+            case .mac, .rule, .mirror, .underlay, .route, .neighbor: continue
             case _ where change.to == nil: conditions.forget(change.id)
             case .bridge: drafts += conditions.look(change.id, bridge?.local.error, now)
             case .port(_, let name): drafts += conditions.look(change.id, bridge?.ports[name]?.error, now)
@@ -131,7 +132,8 @@ extension AgentCore {
             func text(_ port: UInt32) -> JSONValue { names[port].map { .string("\($0)") } ?? .null }
             drafts += moves.map { move in
                 EventDraft(
-                    type: .macMoved, resource: ResourceID.mac(name, move.address).path,
+                    type: .macMoved,
+                    resource: ResourceID.mac(name, StationKey(move.address, vlan: Int(move.vlan))).path,
                     data: [
                         "from": text(move.from), "to": text(move.to),
                         "moves": .integer(Int64(clamping: total)),
@@ -143,11 +145,10 @@ extension AgentCore {
 
     private func dropTotals() -> [String: (UInt64, JSONObject)] {
         var totals: [String: (UInt64, JSONObject)] = [:]
-        func add(_ resource: String, _ row: CounterRows) {
-            let snapshot = row.snapshot
-            let total = snapshot.receiveDropTotal + snapshot.transmitDropTotal
+        func add(_ resource: @autoclosure () -> String, _ row: CounterRows) {
+            let total = row.dropTotal
             guard total > 0 else { return }
-            totals[resource] = (total, API.Counters(snapshot).json["drops"]?.objectValue ?? [:])
+            totals[resource()] = (total, API.Counters(row.snapshot).json["drops"]?.objectValue ?? [:])
         }
         for (name, bridge) in host.bridges {
             add(ResourceID.bridge(name).path, bridge.local.place.counters)

@@ -11,7 +11,9 @@ struct DesiredBridge: Equatable, Sendable {
     var spec = Bridge()
     var ports: [Name: API.Port] = [:]
     var tunnels: [Name: Tunnel] = [:]
-    var macs: [MACAddress: StaticMAC] = [:]
+    var macs: [StationKey: StaticMAC] = [:]
+    var rules: [Name: API.Rule] = [:]
+    var mirrors: [Name: API.Mirror] = [:]
 
     /// The VNI a tunnel uses: its own, or the bridge's.
     func vni(of tunnel: Tunnel) -> TunnelVNI { tunnel.vni ?? .fixed(spec.vni) }
@@ -20,8 +22,8 @@ struct DesiredBridge: Equatable, Sendable {
     func bindings(of name: Name) -> [(address: IPAddress, station: MACAddress)] {
         guard spec.neighSuppress else { return [] }
         let own = Set(spec.addresses.map(\.address))
-        return macs.filter { $0.value.port != "\(name)" }.flatMap { mac, entry in
-            entry.ips.filter { !own.contains($0) }.map { (address: $0, station: mac) }
+        return macs.filter { $0.value.port != "\(name)" }.flatMap { key, entry in
+            entry.ips.filter { !own.contains($0) }.map { (address: $0, station: key.mac) }
         }
     }
 }
@@ -29,6 +31,11 @@ struct DesiredBridge: Equatable, Sendable {
 /// Everything written.
 struct DesiredState: Equatable, Sendable {
     var bridges: [Name: DesiredBridge] = [:]
+    var underlay = API.Underlay()
+    /// Of the underlay, static.
+    var routes: [Name: StaticRoute] = [:]
+    /// Of the underlay, static.
+    var neighbors: [NeighborID: API.Neighbor] = [:]
     /// Which of it a controller pushed.
     var pushed = PushedState()
 
@@ -48,7 +55,7 @@ struct DesiredState: Equatable, Sendable {
         let isBridge = { (id: ResourceID) in id.kind == Bridge.kind }
         for (id, document) in resources.filter({ isBridge($0.id) }) + resources.filter({ !isBridge($0.id) }) {
             try DesiredState.reading(document) { () throws(Problem) in
-                guard isBridge(id) || bridges[id.bridge] != nil else {
+                guard isBridge(id) || id.bridge.map({ bridges[$0] != nil }) ?? true else {
                     throw Problem(.storageFailed, "it belongs to no stored bridge")
                 }
                 let body: JSONValue
@@ -90,8 +97,8 @@ struct DesiredState: Equatable, Sendable {
 
     /// What to write so that the stored state becomes this one. Only bridges that differ are looked at.
     func storeChanges(from old: DesiredState) -> [StoreChange] {
-        var before = DesiredState()
-        var after = DesiredState()
+        var (before, after) = (old, self)
+        (before.bridges, after.bridges) = ([:], [:])
         for name in Set(bridges.keys).union(old.bridges.keys) where bridges[name] != old.bridges[name] {
             before.bridges[name] = old.bridges[name]
             after.bridges[name] = bridges[name]

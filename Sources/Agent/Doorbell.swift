@@ -1,37 +1,56 @@
 // Worker events on their way to the control plane: rung on the worker's thread, answered elsewhere. What rings
 // before anybody answers is kept.
 
+internal import Dispatch
+internal import LinuxIO
 internal import Synchronization
 
 /// Hands events from a thread that must not wait to whoever answers.
-final class Doorbell: Sendable {
+///
+/// Through a descriptor: handing on a closure may make a thread, which would be confined as the worker's is.
+/// `@unchecked Sendable`: the source is, though Dispatch does not say so.
+final class Doorbell: @unchecked Sendable {
     enum Event: Hashable, Sendable {
         case port
         case underlay
+        case pathMTU
+        case liveness
     }
 
-    private struct State {
-        var answer: (@Sendable (Event) -> Void)?
-        /// A set: the same event many times is one visit.
-        var waiting: Set<Event> = []
+    /// A set: the same event many times is one visit.
+    private let waiting = Mutex<Set<Event>>([])
+    private let bell: Bell
+    private let source: any DispatchSourceRead
+
+    init() throws(LinuxError) {
+        bell = try Bell()
+        source = DispatchSource.makeReadSource(
+            fileDescriptor: bell.descriptor, queue: DispatchQueue(label: "viaduct.doorbell"))
+        source.setCancelHandler { [bell] in _ = bell }
     }
 
-    private let state = Mutex(State())
+    deinit {
+        // One that was never activated cannot be released.
+        source.activate()
+        source.cancel()
+    }
 
     func ring(_ event: Event) {
-        let answer = state.withLock { state in
-            if state.answer == nil { state.waiting.insert(event) }
-            return state.answer
-        }
-        answer?(event)
+        waiting.withLock { _ = $0.insert(event) }
+        bell.ring()
     }
 
+    /// To be called once.
     func answer(_ answer: @escaping @Sendable (Event) -> Void) {
-        let waiting = state.withLock { state in
-            state.answer = answer
-            defer { state.waiting.removeAll() }
-            return state.waiting
+        source.setEventHandler { [weak self] in
+            guard let self else { return }
+            bell.silence()
+            let events = waiting.withLock { waiting in
+                defer { waiting.removeAll() }
+                return waiting
+            }
+            for event in events { answer(event) }
         }
-        for event in waiting { answer(event) }
+        source.activate()
     }
 }

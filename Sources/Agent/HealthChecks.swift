@@ -18,13 +18,15 @@ final class HealthChecks: Sendable {
 
     private let workers: WorkerSet
     private let heartbeat: Heartbeat
+    private let access: AccessControl
     private let isRestored = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
     private let damped: Mutex<[HealthCheck: Damped]>
 
-    init(workers: WorkerSet, heartbeat: Heartbeat) {
+    init(workers: WorkerSet, heartbeat: Heartbeat, access: AccessControl = .open) {
         self.workers = workers
         self.heartbeat = heartbeat
+        self.access = access
         damped = Mutex(Dictionary(uniqueKeysWithValues: HealthCheck.live.map { ($0, Damped(nil)) }))
     }
 
@@ -35,14 +37,15 @@ final class HealthChecks: Sendable {
 
     // MARK: Looking
 
-    /// What fails at this moment, and why.
+    /// What is not as it should be at this moment, and why.
     private var found: [HealthCheck: String] {
         func stale(_ age: UInt64, _ what: String) -> String? {
             age > HealthChecks.staleMilliseconds ? "\(what) has not run for \(age) ms" : nil
         }
         var found: [HealthCheck: String] = [:]
         found[.worker] = stale(workers.idleMilliseconds, "a forwarding thread")
-        found[.control] = stale(heartbeat.ageMilliseconds, "the control plane")
+        let awaited = heartbeat.awaits.map { ", which waits for \($0)," } ?? ""
+        found[.control] = stale(heartbeat.ageMilliseconds, "the control plane\(awaited)")
         return found
     }
 
@@ -65,8 +68,11 @@ final class HealthChecks: Sendable {
 
     // MARK: Results
 
+    /// A process that waits for a disk is not helped by its end: it forwards, and the next one would wait as well.
     func live() -> [HealthResult] {
-        let found = found
+        let waits = heartbeat.awaits != nil
+        var found = found
+        if waits { found[.control] = nil }
         return HealthCheck.live.map { HealthResult($0.rawValue, failure: found[$0]) }
     }
 
@@ -78,6 +84,7 @@ final class HealthChecks: Sendable {
                 case .worker, .control: damped[check]?.failure
                 case .state: isServing ? nil : "the stored state is being restored"
                 case .serving: isStopping.load(ordering: .relaxed) ? "the agent is stopping" : nil
+                case .certificate: access.expiry
                 }
             return HealthResult(check.rawValue, failure: failure)
         }

@@ -5,6 +5,7 @@ internal import API
 internal import Datapath
 internal import LinuxIO
 internal import Proc
+internal import REST
 internal import Wire
 
 /// What the steps of one change leave to be done when it stands, or when it is taken back.
@@ -36,8 +37,13 @@ final class Host {
     let macSeed: UInt64
     let sourcePorts: ClosedRange<UInt16>
     let strictVXLAN: Bool
+    let underlay: Underlay
+    let liveness: LivenessThread
     /// What TAPs and listeners are opened with.
     let offload: OffloadFeatures
+    let captures: Captures
+    /// What an earlier process has handed over and is not in use yet.
+    let inherited: InheritedDescriptors
     private let workers: WorkerSet
     private var numbers = NumberPool(first: 0)
     private var lastIdentity: UInt64 = 0
@@ -46,20 +52,29 @@ final class Host {
     private var migration: [TableStep] = []
     /// Bridges whose stations' addresses, or whether they are answered for, may have changed.
     private var unbound: Set<Name> = []
+    /// Bridges whose rules, mirrors, VLANs or members may have changed.
+    private var unsteered: Set<Name> = []
     /// Kept until the next program is in force.
     private var graveyard: [AnyObject] = []
+    let heartbeat: Heartbeat
     private var freedPlaces: [Place] = []
     private var closedListeners: [RunningListener] = []
     private var lastHolder: (key: RunningListener.Key, holder: PortHolder?, milliseconds: UInt64)?
 
     init(
         workers: WorkerSet, macSeed: UInt64, sourcePorts: ClosedRange<UInt16>, strictVXLAN: Bool,
-        offload: OffloadFeatures = .all
+        underlay: Underlay, liveness: LivenessThread, offload: OffloadFeatures = .all,
+        inherited: InheritedDescriptors = .none, heartbeat: Heartbeat = Heartbeat()
     ) {
+        self.heartbeat = heartbeat
+        self.inherited = inherited
+        self.liveness = liveness
         self.workers = workers
+        captures = Captures(workers: workers)
         self.macSeed = macSeed
         self.sourcePorts = sourcePorts
         self.strictVXLAN = strictVXLAN
+        self.underlay = underlay
         self.offload = offload
     }
 
@@ -67,31 +82,17 @@ final class Host {
 
     var workerCount: Int { workers.count }
 
-    /// A change of a bridge's tables, done between two breaths.
-    enum TableStep: Sendable {
-        case adopt(ForwardingTable, from: ForwardingTable)
-        case setAgeing(ForwardingTable, seconds: Int)
-        case flush(ForwardingTable, member: UInt32)
-        case pin(ForwardingTable, MACAddress, port: UInt32, member: UInt32)
-        case unpin(ForwardingTable, MACAddress)
-        case bind(Bindings, BindingRows)
-
-        func run() {
-            switch self {
-            case .adopt(let table, let old): table.adopt(old)
-            case .setAgeing(let table, let seconds): table.setAgeing(seconds: seconds)
-            case .flush(let table, let member): table.flush(member: member)
-            case .pin(let table, let mac, let port, let member):
-                table.setStatic(mac, port: port, member: member)
-            case .unpin(let table, let mac): table.removeStatic(mac)
-            case .bind(let bindings, let rows): bindings.replace(with: rows)
-            }
-        }
-    }
+    /// What is written beside interfaces of this agent, before the name of what they are for.
+    var ownerPrefix: String { TAPDevice.ownerPrefix + "\(Agent.id(macSeed)) " }
 
     func later(_ step: TableStep) { migration.append(step) }
     /// Has a bridge's bindings made anew.
     func bindAnew(_ bridge: Name) { unbound.insert(bridge) }
+
+    /// Has the steering of a step's bridge made anew.
+    func steerAnew(_ action: Action) {
+        if !action.isAboutEntry, let bridge = action.bridge { unsteered.insert(bridge) }
+    }
 
     // MARK: Places
 
@@ -133,10 +134,20 @@ final class Host {
     /// Compiles the present state and waits until the workers run it; then lets go of what it replaced.
     func adopt(_ desired: DesiredState) {
         adoptionCount += 1
+        for name in unsteered {
+            if let spec = desired.bridges[name] { steer(name, spec) }
+        }
+        unsteered.removeAll()
         let programs = compile(desired)
         let steps = takeSteps(desired)
+        let hops = usedHops
+        underlay.uplinks.retire(allBut: Set(hops.map(\.index)))
+        let watched = prepareLiveness(desired)
         workers.adopt(programs, senders: senders) { for step in steps { step.run() } }
-        graveyard.removeAll()
+        liveness.set(watched.targets, remaining: watched.tunnels, workers: workers)
+        heartbeat.wait(for: Host.goneInterfaces) { graveyard.removeAll() }
+        settleUplinks(hops)
+        captures.follow(self)
         for place in freedPlaces {
             retired = retired + place.counters.snapshot
             numbers.giveBack(place.number)
@@ -153,7 +164,14 @@ final class Host {
         workers.perform { for step in steps { step.run() } }
     }
 
+    /// What was written of the underlay, where nothing has to be made for it.
+    func followWritten(_ desired: DesiredState) {
+        underlay.setStaticRoutes(desired.routes)
+        underlay.setStaticNeighbors(desired.neighbors)
+    }
+
     private func takeSteps(_ desired: DesiredState) -> [TableStep] {
+        followWritten(desired)
         defer { migration.removeAll() }
         for name in unbound {
             guard let bridge = bridges[name], let spec = desired.bridges[name] else { continue }
@@ -175,6 +193,12 @@ final class Host {
         var entries: [BridgeEntry] = []
         let keys = listeners.keys.sorted()
         let positions = Dictionary(uniqueKeysWithValues: keys.enumerated().map { ($1, UInt32($0)) })
+        let uplinks = underlay.uplinks.running.values.sorted { $0.interface < $1.interface }
+        var entriesOfUnderlay = UnderlayEntries()
+        entriesOfUnderlay.sourcePorts = sourcePorts
+        entriesOfUnderlay.uplinks = uplinkEntries(uplinks, 0)
+        let uplinkPositions = Dictionary(
+            uniqueKeysWithValues: uplinks.enumerated().map { ($1.interface, UInt32($0)) })
         // Most tunnels share the listener of the one before.
         var last: (key: RunningListener.Key, position: UInt32?)?
         for (position, name) in names.enumerated() {
@@ -183,6 +207,7 @@ final class Host {
             entry.forwardsReserved = spec.spec.forwardBPDU
             entry.floodsTunnels = spec.spec.flooding == .headEndReplication
             entry.bindings = bridge.bindings.table
+            bridge.steering.apply(to: &entry)
             entries.append(entry)
             for port in bridge.locals { ports[Int(port.place.number)] = portEntry(port, UInt32(position)) }
             for running in bridge.tunnels.values {
@@ -196,30 +221,40 @@ final class Host {
                 port.mtu = UInt32(running.innerMTU)
                 port.tunnel = UInt32(tunnels.count)
                 ports[Int(running.place.number)] = port
-                tunnels.append(tunnelEntry(tunnel, vni, running))
+                tunnels.append(tunnelEntry(tunnel, vni, running, uplinkPositions, &entriesOfUnderlay.paths))
                 let key = RunningListener.Key(tunnel)
                 if last?.key != key { last = (key, positions[key]) }
                 if running.route.refusal == nil, let listener = last?.position {
                     rules.append(rule(tunnel, vni, listener, running))
                 }
             }
+            for (number, policy) in bridge.steering.policies { policy.apply(to: &ports[Int(number)]) }
         }
         let sockets = keys.compactMap { listeners[$0] }
         let first = Program(
             ports: ports, tunnels: tunnels, bridges: entries, listeners: sockets.map { listenerEntry($0, 0) },
             senders: rules, ownAddresses: ownAddresses.map { PackedAddress($0) },
-            dropsReservedBits: strictVXLAN)
+            dropsReservedBits: strictVXLAN, underlay: entriesOfUnderlay)
         let others = (1..<max(1, workerCount)).map { worker in
             Program(
                 first, ports: assign(ports, to: worker),
-                listeners: sockets.map { listenerEntry($0, worker) })
+                listeners: sockets.map { listenerEntry($0, worker) }, uplinks: uplinkEntries(uplinks, worker),
+                worker: worker)
         }
         return [first] + others
     }
 
+    private func uplinkEntries(_ uplinks: [RunningUplink], _ worker: Int) -> [UplinkEntry] {
+        let macs = underlay.monitor.withState { state in
+            uplinks.map { state.links[$0.interface]?.mac ?? .zero }
+        }
+        return zip(uplinks, macs).map { $0.entry(worker, mac: $1) }
+    }
+
     private func listenerEntry(_ listener: RunningListener, _ worker: Int) -> ListenerEntry {
         ListenerEntry(
-            descriptor: listener.socket.descriptors[worker], counters: listener.counters.row(worker),
+            descriptor: listener.socket.descriptors[worker], port: listener.socket.port,
+            isIPv4: listener.socket.isIPv4, counters: listener.counters.row(worker),
             identity: listener.identity)
     }
 
@@ -250,19 +285,31 @@ final class Host {
         return entry
     }
 
-    private func tunnelEntry(_ tunnel: Tunnel, _ vni: TunnelVNI, _ running: RunningTunnel) -> TunnelEntry {
+    private func tunnelEntry(
+        _ tunnel: Tunnel, _ vni: TunnelVNI, _ running: RunningTunnel, _ uplinks: [Int32: UInt32],
+        _ paths: inout [PathEntry]
+    ) -> TunnelEntry {
         var number = VNI(truncating: 0)
         if case .fixed(let fixed) = vni { number = fixed }
         var entry = TunnelEntry(remote: PackedAddress(tunnel.remoteIP), vni: number)
         entry.acceptsAnyVNI = vni == .flow
         entry.local = tunnel.localIP.map { PackedAddress($0) } ?? .none
+        entry.source = running.route.source.map { PackedAddress($0) } ?? entry.local
         entry.destinationPort = UInt16(tunnel.dstPort)
         entry.timeToLive = if case .fixed(let hops) = tunnel.ttl { hops } else { 0 }
         if case .fixed(let value) = tunnel.tos { entry.typeOfService = value }
         entry.inheritsTypeOfService = tunnel.tos == .inherit
         entry.doNotFragment = tunnel.dfDefault
         entry.checksum = tunnel.csum
+        entry.watch(tunnel.bfd)
         entry.isUsable = running.route.refusal == nil
+        guard entry.isUsable, running.route.way.driver == .native else { return entry }
+        let ways = underlay.paths(of: running.route.way, uplinks)
+        entry.pathStart = UInt32(paths.count)
+        entry.pathCount = UInt32(ways.count)
+        paths += ways
+        entry.isUsable = !ways.isEmpty
+        entry.refusal = running.route.way.refusal
         return entry
     }
 
@@ -273,14 +320,6 @@ final class Host {
         return SenderTable.Rule(
             listener: listener, remote: PackedAddress(tunnel.remoteIP),
             local: tunnel.localIP.map { PackedAddress($0) } ?? .none, vni: number, port: running.place.number)
-    }
-
-    /// Ports and tunnels with an error.
-    var degradedCount: Int {
-        bridges.values.reduce(0) { count, bridge in
-            count + bridge.locals.filter { $0.error != nil }.count
-                + bridge.tunnels.values.filter { $0.error != nil }.count
-        }
     }
 
     /// Who has a port that could not be had. Thousands of tunnels may ask about one port at once, and an answer
@@ -295,6 +334,16 @@ final class Host {
 
     // MARK: The underlay as the kernel sees it
 
+    /// Where tunnels with these `local_ip`s take datagrams: one without one takes them on every address that another
+    /// host can send to.
+    func addresses(of locals: [IPAddress?], isIPv4: Bool) -> [IPAddress] {
+        let pinned = Set(locals.compactMap { $0 })
+        let all = ownAddresses.filter {
+            $0.isIPv4 == isIPv4 && !$0.isLoopback && !($0.isLinkLocal && !isIPv4)
+        }
+        return (locals.contains(nil) ? all.union(pinned) : pinned).sorted()
+    }
+
     /// Looks at this host's addresses again; true when they differ.
     func refreshOwnAddresses() throws(LinuxError) -> Bool {
         let now = Set(try Netlink.interfaceAddresses().map(\.address))
@@ -302,28 +351,137 @@ final class Host {
         return now != ownAddresses
     }
 
-    /// Asks the kernel for the way to a tunnel's remote; true when the answer differs from the last.
+    /// Looks for the way to a tunnel's remote again: by our own routes, or by the kernel's word where its sockets
+    /// send. True when it differs from the last.
     func probe(_ running: RunningTunnel) -> Bool {
         let (tunnel, before) = (running.spec, running.route)
         var now = RunningTunnel.Route()
         // The MTU stays where there is none to be had: a route that comes and goes must not resize the guests'
         // interfaces each time.
         now.pathMTU = before.pathMTU
-        do throws(LinuxError) {
-            let route = try Netlink.route(to: tunnel.remoteIP, from: tunnel.localIP)
-            now.source = tunnel.localIP ?? route.source
-            if ownAddresses.contains(tunnel.remoteIP) {
-                now.refusal = "remote_ip \(tunnel.remoteIP) is an address of this host"
-            } else if let bridge = bridge(owning: route.interface) {
-                now.refusal = "the route to remote_ip \(tunnel.remoteIP) leads back into bridge \(bridge)"
-            } else {
-                now.pathMTU = try UnderlayRoute.mtu(to: tunnel.remoteIP, from: tunnel.localIP)
+        now.pathMTUFrom = before.pathMTUFrom
+        now.way = underlay.way(to: tunnel.remoteIP, from: tunnel.localIP)
+        var interfaces = now.way.hops.map(\.next.index)
+        var routeMTU = now.way.mtu
+        if now.way.driver == .native {
+            now.source = now.way.hops.first?.source
+            now.error = now.way.error
+        } else {
+            do throws(LinuxError) {
+                let route = try Netlink.route(to: tunnel.remoteIP, from: tunnel.localIP)
+                now.source = tunnel.localIP ?? route.source
+                interfaces = [route.interface]
+            } catch {
+                now.error = error.description
             }
-        } catch {
-            now.error = error.description
+        }
+        if ownAddresses.contains(tunnel.remoteIP) {
+            now.error = nil
+            now.refusal = "remote_ip \(tunnel.remoteIP) is an address of this host"
+        } else if let bridge = interfaces.lazy.compactMap({ self.bridge(owning: $0) }).first {
+            now.refusal = "the route to remote_ip \(tunnel.remoteIP) leads back into bridge \(bridge)"
+        } else if now.error == nil {
+            if now.way.driver == .socket {
+                do throws(LinuxError) {
+                    let mtu = try UnderlayRoute.mtu(to: tunnel.remoteIP, from: tunnel.localIP)
+                    // The kernel takes less than its route allows only when it was told so on the way.
+                    now.pathMTUFrom = mtu < routeMTU ?? mtu ? .icmp : .route
+                    routeMTU = mtu
+                } catch {
+                    now.error = error.description
+                }
+            } else {
+                now.pathMTUFrom = .route
+            }
+            if let routeMTU { settlePathMTU(&now, tunnel, routeMTU) }
         }
         running.route = now
-        return before != now
+        return now != before
+    }
+
+    /// What has been learned of the path counts where it is less.
+    private func settlePathMTU(_ route: inout RunningTunnel.Route, _ tunnel: Tunnel, _ routeMTU: Int) {
+        let learned = underlay.pathMTU(to: tunnel.remoteIP, from: tunnel.localIP, routeMTU: routeMTU)
+        route.pathMTU = learned.mtu
+        switch learned.origin {
+        case .route: break
+        case .icmp: route.pathMTUFrom = .icmp
+        case .probe: route.pathMTUFrom = .probe
+        }
+    }
+
+    private var allTunnels: [RunningTunnel] { bridges.values.flatMap(\.tunnels.values) }
+
+    /// Before tunnels are looked at: what the host is like now, which driver is used, what ICMP has told. Returns
+    /// which tunnels may have another way by that; a full table of routes may change all the time and concern none.
+    func followUnderlay() -> Concern {
+        let change = underlay.takeChange()
+        let before = underlay.choice
+        underlay.decide()
+        underlay.settle()
+        let hasNews = underlay.learnPathMTUs { [self] error in
+            guard ownAddresses.contains(error.source), sourcePorts.contains(error.sourcePort) else {
+                return []
+            }
+            return allTunnels.filter {
+                $0.spec.remoteIP == error.destination && $0.spec.dstPort == Int(error.destinationPort)
+            }.map { UnderlayPath(remote: $0.spec.remoteIP, local: $0.spec.localIP) }
+        }
+        if hasNews || underlay.choice != before || !change.addresses.isEmpty { return .all }
+        let remotes = change.routes.isEmpty ? [] : Set(allTunnels.map(\.spec.remoteIP)).sorted()
+        let covered = Set(change.routes.covered(in: remotes).map { remotes[$0] })
+        let names = underlay.monitor.withState { state in
+            Set(change.links.compactMap { state.links[$0]?.name })
+        }
+        return .some(remotes: covered, interfaces: change.links, names: names)
+    }
+
+    /// Which tunnels a change is about.
+    enum Concern {
+        case all
+        case some(remotes: Set<IPAddress>, interfaces: Set<Int32>, names: Set<String>)
+
+        func includes(_ tunnel: RunningTunnel) -> Bool {
+            guard case .some(let remotes, let interfaces, let names) = self else { return true }
+            let way = tunnel.route.way
+            return remotes.contains(tunnel.spec.remoteIP)
+                || way.hops.contains { interfaces.contains($0.next.index) }
+                || way.ifname.map(names.contains) ?? false
+        }
+    }
+
+    /// Once the workers have a program: takes in what is addressed to it, and lets go of what it does not use.
+    private func settleUplinks(_ hops: Set<NeighborKey>) {
+        underlay.uplinks.take(
+            ports: Set(listeners.keys.map(\.port)),
+            addresses: ownAddresses.filter { !$0.isLoopback })
+        underlay.keep(hops)
+        underlay.settle()
+        underlay.probe(underlay.settings.pmtuProbe ? paths : [:])
+        if underlay.pathMTUs.count > 0 {
+            let used = Set(allTunnels.map { UnderlayPath(remote: $0.spec.remoteIP, local: $0.spec.localIP) })
+            underlay.pathMTUs.keep { used.contains($0) }
+        }
+    }
+
+    /// Next hops of all ways in force.
+    private var usedHops: Set<NeighborKey> {
+        guard underlay.hasNextHops else { return [] }
+        var hops: Set<NeighborKey> = []
+        for bridge in bridges.values {
+            for tunnel in bridge.tunnels.values { hops.formUnion(tunnel.route.way.hops.lazy.map(\.next)) }
+        }
+        return hops
+    }
+
+    /// Of all tunnels, each with its route's MTU.
+    private var paths: [UnderlayPath: Int] {
+        var paths: [UnderlayPath: Int] = [:]
+        for tunnel in allTunnels {
+            paths[UnderlayPath(remote: tunnel.spec.remoteIP, local: tunnel.spec.localIP)] =
+                tunnel.route.way.mtu
+        }
+        return paths
     }
 
     /// The bridge one of whose TAPs has this index: what goes there would be encapsulated again.

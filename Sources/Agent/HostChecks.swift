@@ -13,8 +13,19 @@ extension Host {
         case (_, .tunnel(let tunnel)): try check(tunnel)
         case (.port(let old)?, .port(let new)):
             if case .port(_, let name) = id { try checkChange(name, from: old, to: new) }
+        case (_, .route(let route)): try check(route)
+        case (_, .neighbor):
+            guard case .neighbor(let key) = id, ownAddresses.contains(key.ip) else { return }
+            throw Problem(.conflict, "\(id.title): \(key.ip) is an address of this host")
         default: break
         }
+    }
+
+    private func check(_ route: StaticRoute) throws(Problem) {
+        guard let gateway = route.gateway, ownAddresses.contains(gateway) else { return }
+        throw Problem(
+            field: "gateway", wanted: "an address of another host",
+            found: "\"\(gateway)\", an address of this host")
     }
 
     private func check(_ tunnel: Tunnel) throws(Problem) {

@@ -24,27 +24,36 @@ extension Host {
     }
 
     func localSettings(_ name: Name, _ spec: DesiredBridge, _ mtu: Int) -> InterfaceSettings {
-        InterfaceSettings(
+        var settings = InterfaceSettings(
             name: "\(name)", namespace: nil, mac: spec.spec.mac ?? madeUpMAC("\(name)"), mtu: mtu,
             addresses: spec.spec.addresses)
+        settings.wholeSuperframes = underlay.takesWholeSuperframes
+        settings.owner = ownerPrefix + "\(name)"
+        return settings
     }
 
     func settings(_ bridge: Name, _ name: Name, _ port: API.Port, _ mtu: Int) -> InterfaceSettings {
-        InterfaceSettings(
+        var settings = InterfaceSettings(
             name: port.ifname ?? "\(name)", namespace: port.netns,
             mac: port.mac ?? madeUpMAC("\(bridge)/\(name)"),
             mtu: mtu, addresses: port.addresses)
+        settings.wholeSuperframes = underlay.takesWholeSuperframes
+        settings.owner = ownerPrefix + "\(bridge)/\(name)"
+        return settings
     }
 
     /// A locally administered unicast address from the agent's seed and the port's key (FNV-1a).
     func madeUpMAC(_ key: String) -> MACAddress {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325 ^ macSeed
-        for byte in key.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        hash ^= hash >> 29
-        return MACAddress(rawValue: hash & 0xfcff_ffff_ffff | 0x0200_0000_0000)
+        var hash = FNV1a(seed: macSeed)
+        hash.add(key.utf8)
+        let bits = hash.value ^ hash.value >> 29
+        return MACAddress(rawValue: bits & 0xfcff_ffff_ffff | 0x0200_0000_0000)
     }
 
-    func createTAP(_ settings: InterfaceSettings) throws(Problem) -> TAPDevice {
+    /// The interface of a port, or of the bridge by its name: as it was handed over, or left by an earlier process,
+    /// or made.
+    func createTAP(_ bridge: Name, _ port: Name, _ settings: InterfaceSettings) throws(Problem) -> TAPDevice {
+        if let tap = inheritedTAP(bridge, port, settings) { return tap }
         do throws(LinuxError) {
             return try TAPDevice.create(settings, offload: offload, queues: workerCount)
         } catch {
@@ -188,14 +197,14 @@ extension Host {
                 healed =
                     tryAttach(bridge.local) { () throws(Problem) in
                         bridge.local.mtu = mtu
-                        return .tap(try createTAP(localSettings(name, spec, mtu)))
+                        return .tap(try createTAP(name, name, localSettings(name, spec, mtu)))
                     } || healed
             }
             for (portName, running) in bridge.ports where running.device == nil {
                 guard let port = spec.ports[portName] else { continue }
                 healed =
                     tryAttach(running) { () throws(Problem) in
-                        try device(for: running, settings(name, portName, port, mtu), port)
+                        try device(for: running, name, portName, settings(name, portName, port, mtu), port)
                     } || healed
             }
             for (tunnelName, running) in bridge.tunnels {
@@ -251,12 +260,13 @@ extension Host {
 // MARK: - Words for what the kernel refuses
 
 extension Problem {
-    /// EADDRINUSE, EEXIST, EBUSY, ENOENT, ENODEV of errno(3).
+    /// EADDRINUSE, EEXIST, EBUSY, ENOENT, ENODEV, EPERM of errno(3).
     static let addressInUse: Int32 = 98
     private static let exists: Int32 = 17
     private static let busy: Int32 = 16
     private static let noEntry: Int32 = 2
     static let noDevice: Int32 = 19
+    private static let notPermitted: Int32 = 1
 
     init(_ error: LinuxError) { self.init(.kernelRefused, error.description) }
 
@@ -270,6 +280,12 @@ extension Problem {
             return Problem(
                 .conflict,
                 "there is no \(place): wanted one that `ip netns` lists, create it first")
+        case notPermitted where settings.namespace != nil:
+            return Problem(
+                .conflict,
+                "this agent may not enter \(place), which takes CAP_SYS_ADMIN: start it with that and "
+                    + "guest_namespaces")
+        case noDevice, notPermitted: return Problem(.conflict, error.description)
         default: return changing(settings, error)
         }
     }
@@ -298,8 +314,15 @@ extension Problem {
     }
 
     static func attaching(_ interface: String, _ error: LinuxError) -> Problem {
-        error.code == noDevice
-            ? Problem(.conflict, "there is no interface \(interface) in the agent's namespace to attach")
-            : Problem(.kernelRefused, error.description)
+        switch error.code {
+        case noDevice:
+            Problem(.conflict, "there is no interface \(interface) in the agent's namespace to attach")
+        case notPermitted:
+            Problem(
+                .conflict,
+                "this agent may not attach \(interface), which takes CAP_NET_RAW: start it with that and "
+                    + "packet_sockets")
+        default: Problem(.kernelRefused, error.description)
+        }
     }
 }

@@ -9,6 +9,7 @@ internal import Wire
 extension Host {
     /// Takes one step towards `desired`. Failures are problems for whoever asked.
     func make(_ action: Action, _ desired: DesiredState, _ change: inout ChangeLog) throws(Problem) {
+        steerAnew(action)
         switch action {
         case .setAside(let bridge, let name): try setAside(bridge, name, &change)
         case .createBridge(let name): try createBridge(name, desired, &change)
@@ -22,16 +23,22 @@ extension Host {
         case .pinMAC(let bridge, let mac):
             pin(bridge, mac, desired)
             bindAnew(bridge)
-        case .unpinMAC, .deleteTunnel, .deletePort, .deleteBridge: break
+        case .setUnderlay: underlay.set(desired.underlay, &change)
+        case .setRoute: underlay.setStaticRoutes(desired.routes, &change)
+        case .setNeighbor: underlay.setStaticNeighbors(desired.neighbors, &change)
+        case .setRule, .unsetRule, .setMirror, .unsetMirror, .unpinMAC, .deleteTunnel, .deletePort,
+            .deleteBridge, .unsetRoute, .unsetNeighbor:
+            break
         }
     }
 
     /// Takes something away. The workers still have it until the next program.
     func destroy(_ action: Action) {
+        steerAnew(action)
         switch action {
         case .unpinMAC(let bridge, let mac):
             guard let running = bridges[bridge] else { return }
-            later(.unpin(running.table, mac))
+            later(.unpin(running.table, mac.mac, vlan: UInt16(mac.vlan)))
             bindAnew(bridge)
         case .deleteTunnel(let bridge, let name):
             guard let owner = bridges[bridge], let tunnel = owner.tunnels.removeValue(forKey: name) else {
@@ -89,7 +96,8 @@ extension Host {
             discard(bridge.local.place, of: nil)
         }
         bridge.local.mtu = effectiveMTU(name, spec)
-        bridge.local.device = .tap(try createTAP(localSettings(name, spec, bridge.local.mtu)))
+        bridge.local.device = .tap(
+            try createTAP(name, name, localSettings(name, spec, bridge.local.mtu)))
     }
 
     private func changeBridge(_ name: Name, _ desired: DesiredState, _ change: inout ChangeLog)
@@ -125,17 +133,22 @@ extension Host {
             discard(running.place, of: owner)
         }
         running.device = try device(
-            for: running, settings(bridge, name, port, effectiveMTU(bridge, spec)), port)
+            for: running, bridge, name, settings(bridge, name, port, effectiveMTU(bridge, spec)), port)
     }
 
     /// A port's interface, made or attached; sets the port's MTU.
     func device(
-        for running: RunningPort, _ settings: InterfaceSettings, _ port: API.Port
+        for running: RunningPort, _ bridge: Name, _ name: Name, _ settings: InterfaceSettings,
+        _ port: API.Port
     ) throws(Problem) -> RunningPort.Device {
         running.mtu = settings.mtu
-        guard port.type == .system else { return .tap(try createTAP(settings)) }
+        guard port.type == .system else { return .tap(try createTAP(bridge, name, settings)) }
         do throws(LinuxError) {
-            let socket = try PacketSocket(interface: settings.name)
+            let former = inherited.take(Handed.packet(bridge, name)).flatMap {
+                PacketSocket(adopting: $0, interface: settings.name)
+            }
+            let socket: PacketSocket
+            if let former { socket = former } else { socket = try PacketSocket(interface: settings.name) }
             running.mtu = try Netlink.link(index: socket.index)?.mtu ?? settings.mtu
             return .packetSocket(socket)
         } catch {
@@ -167,7 +180,7 @@ extension Host {
             discard(replacement.place, of: owner)
         }
         owner.ports[name] = replacement
-        replacement.device = try device(for: replacement, wanted, port)
+        replacement.device = try device(for: replacement, bridge, name, wanted, port)
         change.onCommit { [self] in
             bury(old.place, of: owner)
             bury(old)
@@ -205,9 +218,16 @@ extension Host {
         guard let tunnel = desired.bridges[bridge]?.tunnels[name], let owner = bridges[bridge],
             let running = owner.tunnels[name]
         else { return }
-        try openSockets(for: tunnel, &change)
         let before = (running.spec, running.route)
         change.onRollback { (running.spec, running.route) = before }
+        var alike = running.spec
+        alike.bfd = tunnel.bfd
+        if alike == tunnel {
+            // How it is watched is all that changes.
+            running.spec = tunnel
+            return
+        }
+        try openSockets(for: tunnel, &change)
         (running.spec, running.route) = (tunnel, RunningTunnel.Route())
         _ = probe(running)
         try refuseLoop(running)
@@ -221,7 +241,8 @@ extension Host {
         if listeners[key] == nil {
             do throws(LinuxError) {
                 listeners[key] = try RunningListener(
-                    key, identity: newIdentity(), trains: offload.udpTrains, workers: workerCount)
+                    key, identity: newIdentity(), trains: offload.udpTrains, workers: workerCount,
+                    former: inheritedListener(key))
             } catch {
                 throw Problem.listening(key, error, holder(of: key))
             }
@@ -231,7 +252,11 @@ extension Host {
         if !senders.has(kind) {
             let before = senders
             do throws(LinuxError) {
-                senders = before.adding(try SenderPool(kind, ports: sourcePorts), of: kind)
+                if let pool = inheritedSenders(kind) {
+                    senders = before.adding(pool, of: kind)
+                } else {
+                    senders = before.adding(try SenderPool(kind, ports: sourcePorts), of: kind)
+                }
             } catch {
                 throw Problem.sending(sourcePorts, error)
             }
@@ -265,7 +290,7 @@ extension Host {
 
     // MARK: MAC entries
 
-    private func pin(_ bridge: Name, _ mac: MACAddress, _ desired: DesiredState) {
+    private func pin(_ bridge: Name, _ mac: StationKey, _ desired: DesiredState) {
         guard let spec = desired.bridges[bridge], let entry = spec.macs[mac], let owner = bridges[bridge]
         else {
             return
@@ -274,7 +299,7 @@ extension Host {
     }
 
     private func pin(
-        _ owner: RunningBridge, _ spec: DesiredBridge, _ bridge: Name, _ mac: MACAddress, _ entry: StaticMAC
+        _ owner: RunningBridge, _ spec: DesiredBridge, _ bridge: Name, _ mac: StationKey, _ entry: StaticMAC
     ) {
         let place: Place? =
             switch spec.member(named: entry.port, of: bridge) {
@@ -284,6 +309,8 @@ extension Host {
             case nil: nil
             }
         guard let place else { return }
-        later(.pin(owner.table, mac, port: place.number, member: place.member))
+        later(
+            .pin(
+                owner.table, mac.mac, vlan: UInt16(mac.vlan), port: place.number, member: place.member))
     }
 }

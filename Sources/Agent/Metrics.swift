@@ -7,6 +7,16 @@ internal import LinuxIO
 internal import REST
 internal import Wire
 
+extension Host {
+    /// Ports and tunnels with an error.
+    fileprivate var degradedCount: Int {
+        bridges.values.reduce(0) { count, bridge in
+            count + bridge.locals.filter { $0.error != nil }.count
+                + bridge.tunnels.values.filter { $0.error != nil }.count
+        }
+    }
+}
+
 extension AgentCore {
     /// A row of counters with the labels that name it.
     private struct Row {
@@ -41,12 +51,36 @@ extension AgentCore {
         addTraffic("viaduct_port", "port", capped(ports, "port"), &page)
         addAnswers(capped(ports, "port"), &page)
         addTraffic("viaduct_tunnel", "tunnel", capped(tunnels, "tunnel"), &page)
+        addPathMTUs(&page)
+        addRules(&page)
+        addLiveness(&page)
         addCapacity(&page)
         addDrops(ports.map(\.counters) + tunnels.map(\.counters), &page)
         addListeners(&page)
+        addUnderlay(&page)
         addTables(&page)
         addFlows(&page)
         addPushes(&page)
+        captures.addMetrics(to: &page)
+    }
+
+    /// As ports: the first rules by bridge and name, and the sum of the rest.
+    private func addRules(_ page: inout MetricsPage) {
+        let rules = host.bridges.sorted { $0.key < $1.key }.flatMap { bridge, running in
+            running.steering.rules.sorted { $0.key < $1.key }.map { name, rule in
+                let count = rule.counters.snapshot
+                return (labels: [("bridge", "\(bridge)"), ("rule", "\(name)")], count.packets, count.bytes)
+            }
+        }
+        var rows = Array(rules.prefix(AgentCore.seriesLimit))
+        if rules.count > rows.count {
+            let rest = rules[rows.count...].reduce((UInt64(0), UInt64(0))) { ($0.0 + $1.1, $0.1 + $1.2) }
+            rows.append((labels: [("bridge", "other"), ("rule", "other")], rest.0, rest.1))
+        }
+        page.family("viaduct_rule_packets_total", .counter, "Frames that followed a rule.")
+        for row in rows { page.sample(row.labels, row.1) }
+        page.family("viaduct_rule_bytes_total", .counter, "Bytes of those frames.")
+        for row in rows { page.sample(row.labels, row.2) }
     }
 
     private func addPushes(_ page: inout MetricsPage) {
@@ -80,6 +114,8 @@ extension AgentCore {
         page.sample([], UInt64(desired.bridges.values.reduce(0) { $0 + $1.ports.count }))
         page.family("viaduct_tunnels", .gauge, "Tunnels.")
         page.sample([], UInt64(desired.bridges.values.reduce(0) { $0 + $1.tunnels.count }))
+        page.family("viaduct_rules", .gauge, "Rules.")
+        page.sample([], UInt64(desired.bridges.values.reduce(0) { $0 + $1.rules.count }))
         page.family("viaduct_degraded_resources", .gauge, "Resources that are not as they were written.")
         page.sample([], UInt64(host.degradedCount))
         page.family(
@@ -123,6 +159,24 @@ extension AgentCore {
         }
     }
 
+    /// Up to the limit, and nothing for the rest: MTUs have no sum.
+    private func addPathMTUs(_ page: inout MetricsPage) {
+        let tunnels = host.bridges.sorted { $0.key < $1.key }.flatMap { name, bridge in
+            bridge.tunnels.sorted { $0.key < $1.key }.map { tunnel, running in
+                (labels: [("bridge", "\(name)"), ("tunnel", "\(tunnel)")], running: running)
+            }
+        }.prefix(AgentCore.seriesLimit)
+        page.family(
+            "viaduct_tunnel_path_mtu_bytes", .gauge,
+            "What the path to the remote carries, as far as it is known.")
+        for tunnel in tunnels {
+            guard let mtu = tunnel.running.route.pathMTU else { continue }
+            page.sample(tunnel.labels, UInt64(mtu))
+        }
+        page.family("viaduct_tunnel_mtu_bytes", .gauge, "What fits inside, without its Ethernet header.")
+        for tunnel in tunnels { page.sample(tunnel.labels, UInt64(tunnel.running.innerMTU)) }
+    }
+
     private func addTraffic(_ prefix: String, _ what: String, _ rows: [Row], _ page: inout MetricsPage) {
         let families: [(String, String, (CounterSnapshot) -> UInt64)] = [
             ("receive_packets_total", "Frames that came in by a \(what).", { $0[.rxPackets] }),
@@ -153,7 +207,9 @@ extension AgentCore {
     }
 
     private func addDrops(_ rows: [CounterSnapshot], _ page: inout MetricsPage) {
-        let listeners = host.listeners.values.map(\.counters.snapshot)
+        let listeners =
+            host.listeners.values.map(\.counters.snapshot)
+            + host.underlay.uplinks.running.values.map(\.counters.snapshot)
         let total = (rows + listeners).reduce(host.retired, +)
         page.family(
             "viaduct_datapath_dropped_packets_total", .counter,
@@ -184,6 +240,29 @@ extension AgentCore {
                 [("listener", key.name)],
                 UInt64(listener.socket.droppedCount))
         }
+    }
+
+    private func addUnderlay(_ page: inout MetricsPage) {
+        let status = host.underlay.status
+        page.family("viaduct_underlay_driver", .gauge, "1 for the driver in use.")
+        for driver in DriverInUse.allCases {
+            page.sample([("driver", driver.rawValue)], UInt64(driver == status.driver ? 1 : 0))
+        }
+        page.family("viaduct_underlay_routes", .gauge, "Routes that ways are looked up in.")
+        page.sample([("family", "ipv4")], UInt64(status.routes.ipv4))
+        page.sample([("family", "ipv6")], UInt64(status.routes.ipv6))
+        page.family("viaduct_underlay_neighbors", .gauge, "Next hops, by what is known of them.")
+        page.sample([("state", "known")], UInt64(status.neighbors.learned - status.neighbors.failed))
+        page.sample([("state", "failed")], UInt64(status.neighbors.failed))
+        page.sample([("state", "static")], UInt64(status.neighbors.static))
+        let uplinks = host.underlay.uplinks.running.sorted { $0.key < $1.key }.map {
+            (host.underlay.name(of: $0.key) ?? "\($0.key)", $0.value.counters.snapshot)
+        }
+        page.family(
+            "viaduct_uplink_receive_packets_total", .counter, "Outer packets taken in beside the kernel.")
+        for (name, counters) in uplinks { page.sample([("interface", name)], counters[.rxPackets]) }
+        page.family("viaduct_uplink_transmit_packets_total", .counter, "Outer packets sent by native.")
+        for (name, counters) in uplinks { page.sample([("interface", name)], counters[.txPackets]) }
     }
 
     private func addTables(_ page: inout MetricsPage) {

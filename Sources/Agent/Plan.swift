@@ -18,16 +18,27 @@ enum Action: Equatable, Sendable {
     case changePort(Name, Name)
     case createTunnel(Name, Name)
     case changeTunnel(Name, Name)
-    case pinMAC(Name, MACAddress)
-    case unpinMAC(Name, MACAddress)
+    case pinMAC(Name, StationKey)
+    case unpinMAC(Name, StationKey)
+    case setRule(Name, Name)
+    case unsetRule(Name, Name)
+    case setMirror(Name, Name)
+    case unsetMirror(Name, Name)
     case deleteTunnel(Name, Name)
     case deletePort(Name, Name)
     case deleteBridge(Name)
+    case setUnderlay
+    case setRoute(Name)
+    case unsetRoute(Name)
+    case setNeighbor(NeighborID)
+    case unsetNeighbor(NeighborID)
 
     /// Whether it adds or changes, as opposed to takes away.
     var makes: Bool {
         switch self {
-        case .unpinMAC, .deleteTunnel, .deletePort, .deleteBridge: false
+        case .unpinMAC, .deleteTunnel, .deletePort, .deleteBridge, .unsetRule, .unsetMirror, .unsetRoute,
+            .unsetNeighbor:
+            false
         default: true
         }
     }
@@ -37,6 +48,22 @@ enum Action: Equatable, Sendable {
         switch self {
         case .pinMAC, .unpinMAC: true
         default: false
+        }
+    }
+
+    /// Whether interfaces may have other settings afterwards.
+    var isAboutInterfaces: Bool {
+        switch resource {
+        case .bridge, .port, .tunnel: true
+        case .mac, .rule, .mirror, .underlay, .route, .neighbor: false
+        }
+    }
+
+    /// Whether tunnels may have other ways afterwards.
+    var isAboutUnderlay: Bool {
+        switch resource {
+        case .underlay, .route, .neighbor: true
+        case .bridge, .port, .tunnel, .mac, .rule, .mirror: false
         }
     }
 
@@ -52,11 +79,16 @@ enum Action: Equatable, Sendable {
             .deleteTunnel(let bridge, let name):
             .tunnel(bridge, name)
         case .pinMAC(let bridge, let mac), .unpinMAC(let bridge, let mac): .mac(bridge, mac)
+        case .setRule(let bridge, let name), .unsetRule(let bridge, let name): .rule(bridge, name)
+        case .setMirror(let bridge, let name), .unsetMirror(let bridge, let name): .mirror(bridge, name)
+        case .setUnderlay: .underlay
+        case .setRoute(let name), .unsetRoute(let name): .route(name)
+        case .setNeighbor(let id), .unsetNeighbor(let id): .neighbor(id)
         }
     }
 
-    /// The bridge a step belongs to.
-    var bridge: Name { resource.bridge }
+    /// The bridge a step belongs to; nil for what is of the whole host.
+    var bridge: Name? { resource.bridge }
 
     /// What sort of step, for metrics.
     enum Sort: String, CaseIterable {
@@ -69,9 +101,18 @@ enum Action: Equatable, Sendable {
         case changeTunnel = "change_tunnel"
         case pinMAC = "pin_mac"
         case unpinMAC = "unpin_mac"
+        case setRule = "set_rule"
+        case unsetRule = "unset_rule"
+        case setMirror = "set_mirror"
+        case unsetMirror = "unset_mirror"
         case deleteTunnel = "delete_tunnel"
         case deletePort = "delete_port"
         case deleteBridge = "delete_bridge"
+        case setUnderlay = "set_underlay"
+        case setRoute = "set_route"
+        case unsetRoute = "unset_route"
+        case setNeighbor = "set_neighbor"
+        case unsetNeighbor = "unset_neighbor"
     }
 
     var sort: Sort {
@@ -85,9 +126,18 @@ enum Action: Equatable, Sendable {
         case .changeTunnel: .changeTunnel
         case .pinMAC: .pinMAC
         case .unpinMAC: .unpinMAC
+        case .setRule: .setRule
+        case .unsetRule: .unsetRule
+        case .setMirror: .setMirror
+        case .unsetMirror: .unsetMirror
         case .deleteTunnel: .deleteTunnel
         case .deletePort: .deletePort
         case .deleteBridge: .deleteBridge
+        case .setUnderlay: .setUnderlay
+        case .setRoute: .setRoute
+        case .unsetRoute: .unsetRoute
+        case .setNeighbor: .setNeighbor
+        case .unsetNeighbor: .unsetNeighbor
         }
     }
 }
@@ -97,14 +147,28 @@ func plan(_ old: DesiredState, _ new: DesiredState) -> [Action] {
     plan(new.changes(from: old, at: old.ids + new.ids))
 }
 
-/// The steps of some changes that are all there are.
+/// The steps of some changes that are all there are. What is of the whole host is there before bridges need it,
+/// and goes after them.
 func plan(_ changes: [ResourceChange]) -> [Action] {
     let goneBridges = Set(changes.filter { $0.to == nil && $0.id.kind == Bridge.kind }.map(\.id.bridge))
     let steps = changes.compactMap { change -> Step? in
         let isWholeBridge = change.id.kind != Bridge.kind && goneBridges.contains(change.id.bridge)
         return isWholeBridge ? nil : Step(change)
     }.sorted { $0.order < $1.order }
-    return setAsides(changes) + steps.map(\.action)
+    let underlay = changes.compactMap(underlayAction)
+    return underlay.filter(\.makes) + setAsides(changes) + steps.map(\.action)
+        + underlay.filter { !$0.makes }
+}
+
+/// The step of a change that is of the whole host.
+private func underlayAction(_ change: ResourceChange) -> Action? {
+    let isGone = change.to == nil
+    return switch change.id {
+    case .underlay: .setUnderlay
+    case .route(let name): isGone ? .unsetRoute(name) : .setRoute(name)
+    case .neighbor(let id): isGone ? .unsetNeighbor(id) : .setNeighbor(id)
+    case .bridge, .port, .tunnel, .mac, .rule, .mirror: nil
+    }
 }
 
 /// A step and its place among the others.
@@ -113,7 +177,8 @@ private struct Step {
     /// Makes before breaks, and bridges last to go; then bridge by bridge, then by kind, then by key.
     let order: (Int, Name, Int, String)
 
-    init(_ change: ResourceChange) {
+    /// Nil for a change that is of no bridge.
+    init?(_ change: ResourceChange) {
         let (isNew, isGone) = (change.from == nil, change.to == nil)
         let rank: Int
         var key = ""
@@ -135,9 +200,17 @@ private struct Step {
         case .mac(let bridge, let mac):
             action = isGone ? .unpinMAC(bridge, mac) : .pinMAC(bridge, mac)
             (rank, key) = (isGone ? 1 : 3, "\(mac)")
+        case .rule(let bridge, let name):
+            action = isGone ? .unsetRule(bridge, name) : .setRule(bridge, name)
+            (rank, key) = (isGone ? 1 : 3, "\(name)")
+        case .mirror(let bridge, let name):
+            action = isGone ? .unsetMirror(bridge, name) : .setMirror(bridge, name)
+            (rank, key) = (isGone ? 1 : 3, "\(name)")
+        case .underlay, .route, .neighbor: return nil
         }
+        guard let bridge = change.id.bridge else { return nil }
         let phase = !isGone ? 0 : rank == 0 ? 2 : 1
-        order = (phase, change.id.bridge, rank, key)
+        order = (phase, bridge, rank, key)
     }
 }
 
@@ -158,7 +231,7 @@ private func setAsides(_ changes: [ResourceChange]) -> [Action] {
         case .port(let bridge, let name):
             if case .port(let port)? = change.from, port.type == .system { return nil }
             return .setAside(bridge, name)
-        case .tunnel, .mac: return nil
+        case .tunnel, .mac, .rule, .mirror, .underlay, .route, .neighbor: return nil
         }
     }
 }

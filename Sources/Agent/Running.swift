@@ -67,13 +67,17 @@ final class RunningPort {
     init(_ place: Place) { self.place = place }
 }
 
-/// A tunnel and what the kernel's routing says about its remote.
+/// A tunnel and the way to its remote.
 final class RunningTunnel {
     /// The way to the remote.
     struct Route: Equatable {
         /// Last known MTU, bytes.
         var pathMTU: Int?
+        /// How that is known.
+        var pathMTUFrom: PathMTUOrigin?
         var source: IPAddress?
+        /// By the underlay's routes.
+        var way = Underlay.Way()
         /// Why there is no way now.
         var error: String?
         /// Why the way must not be used: it leads to this host, or into an overlay of its own.
@@ -120,6 +124,7 @@ final class RunningBridge {
     let local: RunningPort
     var ports: [Name: RunningPort] = [:]
     var tunnels: [Name: RunningTunnel] = [:]
+    let steering = Steering()
 
     /// Whether several workers use the table.
     private let isShared: Bool
@@ -178,8 +183,15 @@ final class RunningListener {
     let counters: CounterRows
     let identity: UInt64
 
-    init(_ key: Key, identity: UInt64, trains: Bool, workers: Int) throws(LinuxError) {
-        socket = try UDPListener(port: key.port, isIPv4: key.isIPv4, trains: trains, count: workers)
+    /// `former`: its sockets where they are open already.
+    init(
+        _ key: Key, identity: UInt64, trains: Bool, workers: Int, former: UDPListener?
+    ) throws(LinuxError) {
+        if let former {
+            socket = former
+        } else {
+            socket = try UDPListener(port: key.port, isIPv4: key.isIPv4, trains: trains, count: workers)
+        }
         counters = .allocate(count: workers)
         self.identity = identity
     }

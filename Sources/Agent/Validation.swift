@@ -13,6 +13,10 @@ enum AgentLimits {
     static let bridges = 4096
     /// Ports and tunnels per bridge together: the member numbers of a MAC table, less the local port.
     static let bridgeMembers = 65_000
+    /// Static routes of the underlay.
+    static let staticRoutes = 1024
+    /// Static neighbours of the underlay.
+    static let staticNeighbors = 4096
     /// Addresses of a bridge's static entries together.
     static let bridgeAddresses = Bindings.capacity
 }
@@ -40,6 +44,7 @@ struct Claims {
         case datagrams(TunnelIdentity)
         /// Within a bridge.
         case address(Name, IPAddress)
+        case route(IPPrefix, metric: Int)
     }
 
     /// What a change gives up and takes.
@@ -64,6 +69,9 @@ struct Claims {
             return [.datagrams(TunnelIdentity(tunnel, owner.vni(of: tunnel)))]
         case .mac(let bridge, let mac):
             return (state.bridges[bridge]?.macs[mac]?.ips ?? []).map { .address(bridge, $0) }
+        case .route(let name):
+            return state.routes[name].map { [.route($0.destination, metric: $0.metric)] } ?? []
+        case .rule, .mirror, .underlay, .neighbor: return []
         case .bridge, .port:
             guard let interface = state[id]?.interface(of: id) else { return [] }
             return [.interface(interface)]
@@ -78,10 +86,10 @@ struct Claims {
         for change in changes {
             // A bridge's VNI is that of its tunnels that have none of their own.
             guard case (.bridge(let before)?, .bridge(let after)?) = (change.from, change.to),
-                before.vni != after.vni, let bridge = new.bridges[change.id.bridge]
+                before.vni != after.vni, let owner = change.id.bridge, let bridge = new.bridges[owner]
             else { continue }
             let known = Set(ids)
-            ids += bridge.tunnels.keys.sorted().map { .tunnel(change.id.bridge, $0) }
+            ids += bridge.tunnels.keys.sorted().map { .tunnel(owner, $0) }
                 .filter { !known.contains($0) }
         }
         var transfer = Transfer()
@@ -111,6 +119,11 @@ struct Claims {
             return Refusal(
                 .conflict, "\(one.title) and \(other.title) both want interface \(interface.name)\(place)",
                 about: one, other)
+        case .route(let destination, let metric):
+            return Refusal(
+                .conflict,
+                "\(one.title) and \(other.title) both lead to \(destination) with metric \(metric)",
+                about: one, other)
         case .address(_, let address):
             return Refusal(
                 .conflict, "\(one.title) and \(other.title) both have address \(address)", about: one, other)
@@ -128,37 +141,43 @@ extension DesiredState {
     /// Throws `conflict` or `limit_exceeded` when changes that led here break what holds within a bridge, or
     /// the agent's limits.
     func check(_ changes: [ResourceChange]) throws(Refusal) {
-        guard bridges.count <= AgentLimits.bridges else {
+        let limits = [
+            (Bridge.kind, "bridges", bridges.count, AgentLimits.bridges),
+            (StaticRoute.kind, "static routes", routes.count, AgentLimits.staticRoutes),
+            (API.Neighbor.kind, "static neighbors", neighbors.count, AgentLimits.staticNeighbors),
+        ]
+        for (kind, plural, count, limit) in limits where count > limit {
             throw Refusal(
-                Problem(.limitExceeded, "wanted at most \(AgentLimits.bridges) bridges"),
-                about: changes.map(\.id).filter { $0.kind == Bridge.kind })
+                Problem(.limitExceeded, "wanted at most \(limit) \(plural)"),
+                about: changes.map(\.id).filter { $0.kind == kind })
         }
         for change in changes { try check(change) }
-        for name in Set(changes.map(\.id.bridge)) { try bridges[name]?.checkLimits(name) }
+        for name in Set(changes.compactMap(\.id.bridge)) { try bridges[name]?.checkLimits(name) }
     }
 
     /// The part of it that is about one resource.
     func check(_ change: ResourceChange) throws(Refusal) {
-        guard change.to != nil, let bridge = bridges[change.id.bridge] else { return }
+        guard change.to != nil, let owner = change.id.bridge, let bridge = bridges[owner] else { return }
         try bridge.check(change.id)
         if change.isPushed { try checkIsWhole(change.id) }
     }
 
     /// What a controller pushed refers to nothing else: what is written locally may go at any moment.
     private func checkIsWhole(_ id: ResourceID) throws(Refusal) {
-        guard case .mac(let name, let mac) = id, let bridge = bridges[name], let entry = bridge.macs[mac]
-        else { return }
-        let member: ResourceID? =
-            switch bridge.member(named: entry.port, of: name) {
-            case .port(let port): .port(name, port)
-            case .tunnel(let tunnel): .tunnel(name, tunnel)
-            case .local, nil: nil
-            }
-        guard let member, !pushed.ids.contains(member) else { return }
-        throw Refusal(
-            .managedElsewhere,
-            "\(id.title): \(member.title) is local, and a pushed entry leads to a pushed member",
-            about: id)
+        guard let name = id.bridge, let bridge = bridges[name] else { return }
+        for reference in bridge.references(of: id) {
+            let member: ResourceID? =
+                switch bridge.member(named: reference.name, of: name) {
+                case .port(let port): .port(name, port)
+                case .tunnel(let tunnel): .tunnel(name, tunnel)
+                case .local, nil: nil
+                }
+            guard let member, !pushed.ids.contains(member) else { continue }
+            throw Refusal(
+                .managedElsewhere,
+                "\(id.title): \(member.title) is local, and what is pushed leads to pushed members",
+                about: id)
+        }
     }
 }
 
@@ -177,6 +196,7 @@ extension DesiredBridge {
                 "bridge \(name): wanted at most mac_table_size (\(spec.macTableSize)) static entries, "
                     + "found \(macs.count)", about: .bridge(name))
         }
+        try checkSteeringLimits(name)
         let addresses = macs.values.reduce(0) { $0 + $1.ips.count }
         guard addresses <= AgentLimits.bridgeAddresses else {
             throw Refusal(
@@ -208,11 +228,19 @@ extension DesiredBridge {
                     .conflict, "\(port.title): a tunnel of the bridge has that name", about: id, port)
             }
         case .mac(let bridge, let mac):
-            guard let entry = macs[mac], member(named: entry.port, of: bridge) == nil else { return }
+            guard let entry = macs[mac] else { return }
+            if mac.vlan != 0, !entry.ips.isEmpty {
+                throw Refusal(
+                    Problem(
+                        field: "ips", wanted: "none in an entry of a VLAN",
+                        found: "an array of \(entry.ips.count) items"), about: [id])
+            }
+            guard member(named: entry.port, of: bridge) == nil else { return }
             throw Refusal(
                 .conflict,
                 "static entry \(mac): bridge \(bridge) has no port or tunnel called \(entry.port)", about: id)
-        case .bridge: break
+        case .rule(let bridge, _), .mirror(let bridge, _): try checkReferences(of: id, bridge)
+        case .bridge, .underlay, .route, .neighbor: break
         }
     }
 }

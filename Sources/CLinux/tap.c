@@ -12,7 +12,11 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 
+#ifndef TUNGETDEVNETNS
+#define TUNGETDEVNETNS _IO('T', 227)
+#endif
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif
@@ -23,11 +27,9 @@ static int close_with(int fd, int error)
     return -error;
 }
 
-/* IFF_TUN_EXCL: never attach to a TAP that is already there, it is somebody else's. */
-static int open_queue(const char *name, int more_flags)
+static int open_queue(const char *name, int more_flags, int header_size)
 {
     struct ifreq request;
-    int header_size = sizeof(struct clx_vnet_header);
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -35,25 +37,89 @@ static int open_queue(const char *name, int more_flags)
     strncpy(request.ifr_name, name, IFNAMSIZ - 1);
     request.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | more_flags);
     if (ioctl(fd, TUNSETIFF, &request) < 0)
-        return close_with(fd, errno == EINVAL ? EEXIST : errno);
+        return close_with(fd, errno);
     if (ioctl(fd, TUNSETVNETHDRSZ, &header_size) < 0)
         return close_with(fd, errno);
     return fd;
 }
 
-static int create(const char *name, unsigned offloads, int more_flags)
+/* IFF_TUN_EXCL: never attach to a TAP that is already there, it is somebody else's. */
+static int create(const char *name, unsigned offloads, int more_flags, int header_size)
 {
-    int fd = open_queue(name, IFF_TUN_EXCL | more_flags);
+    int fd = open_queue(name, IFF_TUN_EXCL | more_flags, header_size);
+    if (fd == -EINVAL)
+        return -EEXIST; /* of another kind */
     if (fd >= 0 && ioctl(fd, TUNSETOFFLOAD, offloads) < 0)
         return close_with(fd, errno);
     return fd;
 }
 
-int clx_tap_open(const char *name, unsigned offloads) { return create(name, offloads, 0); }
+int clx_tap_open(const char *name, unsigned offloads)
+{
+    return create(name, offloads, 0, sizeof(struct clx_vnet_header));
+}
 
-int clx_tap_open_queues(const char *name, unsigned offloads) { return create(name, offloads, IFF_MULTI_QUEUE); }
+int clx_tap_open_queues(const char *name, unsigned offloads)
+{
+    return create(name, offloads, IFF_MULTI_QUEUE, sizeof(struct clx_vnet_header));
+}
 
-int clx_tap_join(const char *name) { return open_queue(name, IFF_MULTI_QUEUE); }
+int clx_tap_join(const char *name) { return open_queue(name, IFF_MULTI_QUEUE, sizeof(struct clx_vnet_header)); }
+
+int clx_uplink_open(const char *name, unsigned offloads, int more_queues)
+{
+    return create(name, offloads, more_queues ? IFF_MULTI_QUEUE : 0, sizeof(struct clx_tunnel_header));
+}
+
+int clx_uplink_join(const char *name)
+{
+    return open_queue(name, IFF_MULTI_QUEUE, sizeof(struct clx_tunnel_header));
+}
+
+int clx_tap_attach(const char *name, unsigned offloads, int more_queues)
+{
+    struct ifreq request;
+    int header_size = sizeof(struct clx_vnet_header);
+    int fd = open_queue(name, more_queues ? IFF_MULTI_QUEUE : 0, header_size);
+    if (fd == -EINVAL && !more_queues)
+        fd = open_queue(name, IFF_MULTI_QUEUE, header_size); /* made for several, used by one */
+    if (fd < 0)
+        return fd;
+    /* One that was not there has been made by the call, and goes with the descriptor. */
+    memset(&request, 0, sizeof request);
+    if (ioctl(fd, TUNGETIFF, &request) < 0)
+        return close_with(fd, errno);
+    if (!(request.ifr_flags & IFF_PERSIST))
+        return close_with(fd, ENODEV);
+    if (ioctl(fd, TUNSETOFFLOAD, offloads) < 0)
+        return close_with(fd, errno);
+    return fd;
+}
+
+int clx_tap_keep(int fd, int on) { return ioctl(fd, TUNSETPERSIST, on) < 0 ? -errno : 0; }
+
+int clx_tap_queues(int fd)
+{
+    struct ifreq request;
+    memset(&request, 0, sizeof request);
+    if (ioctl(fd, TUNGETIFF, &request) < 0)
+        return -errno;
+    if (!(request.ifr_flags & IFF_TAP) || !(request.ifr_flags & IFF_VNET_HDR))
+        return -EINVAL;
+    return request.ifr_flags & IFF_MULTI_QUEUE ? 1 : 0;
+}
+
+int clx_tap_namespace(int fd)
+{
+    int there = ioctl(fd, TUNGETDEVNETNS);
+    return there < 0 ? -errno : there;
+}
+
+int clx_tap_birthplace(int fd)
+{
+    int there = ioctl(fd, SIOCGSKNS);
+    return there < 0 ? -errno : there;
+}
 
 int clx_tap_set_offloads(int fd, unsigned offloads)
 {
@@ -89,6 +155,31 @@ int clx_packet_open(int interface_index)
     int bytes = 4 << 20; /* 60 superframes of 64 KiB in flight */
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    return fd;
+}
+
+int clx_packet_interface(int fd)
+{
+    struct sockaddr_ll address;
+    socklen_t length = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
+    return address.sll_family == AF_PACKET ? address.sll_ifindex : -EINVAL;
+}
+
+int clx_packet_open_sender(int interface_index, int buffer_bytes)
+{
+    int on = 1;
+    struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = interface_index};
+    /* Protocol 0, bound or not: nothing is received. */
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on) < 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        return close_with(fd, errno);
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof buffer_bytes) < 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof buffer_bytes);
     return fd;
 }
 

@@ -146,6 +146,18 @@ int clx_udp_port(int fd)
     return endpoint.port;
 }
 
+int clx_udp_family(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    int kind = 0;
+    socklen_t kind_length = sizeof kind;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &kind_length) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
+    return kind == SOCK_DGRAM ? address.ss_family : -EINVAL;
+}
+
 int64_t clx_socket_drops(int fd)
 {
     uint32_t info[SK_MEMINFO_VARS];

@@ -4,7 +4,7 @@
 public import API
 internal import HTTP
 public import Logging
-internal import Proc
+public import Proc
 internal import REST
 public import ServiceLifecycle
 internal import Store
@@ -15,6 +15,8 @@ public struct Controller: Service {
     static let drainSeconds = 5.0
     /// Between attempts to lead when the store does not answer.
     static let campaignSeconds = 1.0
+    /// Of its listening sockets, when they are handed over.
+    static let listeningName = "http"
 
     static let limits = HTTPLimits(
         raisedBodyByteCounts: ["POST \(Batch.path)": Batch.bodyByteCount],
@@ -23,40 +25,80 @@ public struct Controller: Service {
     private let settings: ControllerSettings
     private let version: String
     private let log: Logger
+    private let manager: ServiceManager?
+    private let inherited: InheritedDescriptors
+    private let next: NextProgram?
     private let onReady: @Sendable ([String]) -> Void
 
-    /// `onReady` is called once with the addresses that are listened on.
+    /// `manager` is told how it goes, `inherited` is what the process before has handed over, `next` what this one may
+    /// become; `onReady` is called once with the addresses that are listened on.
     public init(
-        settings: ControllerSettings, version: String, log: Logger,
+        settings: ControllerSettings, version: String, log: Logger, manager: ServiceManager? = nil,
+        inherited: InheritedDescriptors = .none, next: NextProgram? = nil,
         onReady: @escaping @Sendable ([String]) -> Void = { _ in }
     ) {
+        self.inherited = inherited
+        self.next = next
         self.settings = settings
         self.version = version
         self.log = log
+        self.manager = manager
         self.onReady = onReady
+    }
+
+    /// Gives up every capability, for the calling thread and those it makes: none is needed. To be called while the
+    /// process has one thread.
+    public static func giveUp(_ settings: ControllerSettings) throws {
+        try AccessControl.joinGroup(settings.access)
+        try Capabilities.keep(only: [])
     }
 
     /// Throws a description for people when the controller cannot start.
     public func run() async throws {
         DescriptorLimit.raise()
-        let endpoints = try [HTTPEndpoint](settings.listen, socket: settings.socket)
+        try checkPairs()
+        let (access, endpoints) = try AccessControl.of(settings)
         let events = EventLog()
-        let url = settings.advertiseURL.map { "\($0)" } ?? "http://\(settings.listen)"
+        let url =
+            settings.advertiseURL.map { "\($0)" }
+            ?? "\(access.tls == nil ? "http" : "https")://\(settings.listen)"
         let store = try open(LeaderInfo(name: events.boot, url: url))
         let heartbeat = Heartbeat()
         let core = ControllerCore(
             settings: settings, store: store, executor: ControlExecutor(label: "viaduct.controller"),
             events: events, heartbeat: heartbeat, log: log)
-        let health = ControllerHealth(heartbeat: heartbeat)
+        let health = ControllerHealth(heartbeat: heartbeat, access: access)
         var description = Version(
             version: version, swift: Version.compiler, kernel: Kernel.release, features: [])
         description.role = .controller
         description.bootID = events.boot
-        let api = ControllerAPI(core: core, health: health, version: description, log: log)
-        let server = try api.listen(on: endpoints, limits: Controller.limits)
+        let succession = next.map { Succession($0) { ["--check"] } }
+        let api = ControllerAPI(
+            core: core, health: health, version: description, access: access,
+            pki: settings.pkiDirectory.map { PKIDirectory($0) }, succession: succession, log: log)
+        var server = try api.listen(
+            on: endpoints, by: inherited.takeAll(Controller.listeningName), limits: Controller.limits)
+        _ = inherited.closeRest()
         log.info("listening", metadata: ["addresses": "\(server.boundAddresses.joined(separator: " "))"])
         onReady(server.boundAddresses)
-        await serve(core, health, store)
+        let status = "listening on \(server.boundAddresses.joined(separator: " "))"
+        while await serve(api, store, status), let succession {
+            log.notice("restarting", metadata: ["program": "\(succession.program.path)"])
+            manager?.tell(.reloading)
+            events.rouse()
+            let sockets = await server.release(drainSeconds: Controller.drainSeconds)
+            // Asked to end meanwhile: what would be a next process knows nothing of that.
+            if Task.isShuttingDownGracefully { break }
+            // What has been begun is written, and who comes next need not wait for the lead.
+            await core.stopLeading()
+            await store.resign()
+            let list = sockets.enumerated().map { ("\(Controller.listeningName)/\($0)", $1) }
+            log.error(
+                "not restarted", metadata: ["error": "\(succession.program.become(handing: list))"])
+            succession.over()
+            server = try api.listen(on: endpoints, by: sockets, limits: Controller.limits)
+        }
+        manager?.tell(.stopping)
         health.stopping()
         log.info("stopping")
         events.close()
@@ -71,23 +113,43 @@ public struct Controller: Service {
         case .sqlite(let path): try SQLiteFleetStore(path: path, as: member)
         case .etcd(let members):
             EtcdFleetStore(
-                endpoints: try members.map { try HTTPClientAddress($0) }, controller: settings.name,
-                as: member,
-                leaseSeconds: settings.leaseTTLSeconds)
+                endpoints: try members.map { try HTTPClientAddress($0) },
+                identity: HTTPClientIdentity(
+                    authorities: settings.storeAuthorities, certificate: settings.storeCertificate,
+                    key: settings.storeKey),
+                controller: settings.name, as: member, leaseSeconds: settings.leaseTTLSeconds)
         }
     }
 
-    /// Leads whenever it may, until a graceful shutdown or a cancellation.
-    private func serve(_ core: ControllerCore, _ health: ControllerHealth, _ store: any FleetStore) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await keepLeading(core, health, store) }
-            group.addTask { await core.keepBeating() }
-            group.addTask { await health.keepLooking() }
-            group.addTask { await core.events.keepListenersAlive() }
-            group.addTask { try? await gracefulShutdown() }
-            await group.next()
-            group.cancelAll()
+    /// A certificate is nothing without its key, nor the other way round.
+    private func checkPairs() throws(StartError) {
+        let pairs = [
+            ("agent", settings.agentCertificate, settings.agentKey),
+            ("store", settings.storeCertificate, settings.storeKey),
+        ]
+        for (of, certificate, key) in pairs where (certificate == nil) != (key == nil) {
+            throw StartError("wanted --\(of)-certificate and --\(of)-key, or neither, found one")
         }
+    }
+
+    /// Leads whenever it may, until a graceful shutdown or a cancellation, or until a restart is asked for: true.
+    private func serve(
+        _ api: ControllerAPI, _ store: any FleetStore, _ status: String
+    ) async -> Bool {
+        manager?.tell(.ready, .status(status))
+        let (core, health) = (api.core, api.health)
+        return await Endless.run(
+            [
+                { await keepLeading(core, health, store) }, { await core.keepBeating() },
+                { await health.keepLooking() }, { await core.events.keepListenersAlive() },
+                { await api.dispatcher.access.keepFresh(log) }, { try? await gracefulShutdown() },
+            ] + (manager.map { [informing($0, health, status)] } ?? []), until: api.succession)
+    }
+
+    private func informing(
+        _ manager: ServiceManager, _ health: ControllerHealth, _ status: String
+    ) -> @Sendable () async -> Void {
+        { await manager.keepInformed(usual: status, live: health.live, ready: health.ready) }
     }
 
     private func keepLeading(

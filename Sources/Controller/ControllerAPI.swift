@@ -13,18 +13,29 @@ struct ControllerAPI: WritingService {
         NetworkRoutes.self,
         AttachmentRoutes.self,
         FleetRoutes.self,
+        EnrolmentRoutes.self,
+        TraceRoutes.self,
         ServiceRoutes<ControllerAPI>.self,
     ]
 
     let core: ControllerCore
     let health: ControllerHealth
     let version: Version
+    let succession: Succession?
     let dispatcher: Dispatcher<ControllerAPI>
-    init(core: ControllerCore, health: ControllerHealth, version: Version, log: Logger) {
+    /// Nil: nobody is enrolled here.
+    let pki: PKIDirectory?
+
+    init(
+        core: ControllerCore, health: ControllerHealth, version: Version, access: AccessControl = .open,
+        pki: PKIDirectory? = nil, succession: Succession? = nil, log: Logger
+    ) {
+        self.succession = succession
         self.core = core
         self.health = health
         self.version = version
-        dispatcher = Dispatcher(Operations.controller, ControllerAPI.routes, log: log)
+        self.pki = pki
+        dispatcher = Dispatcher(Operations.controller, ControllerAPI.routes, access: access, log: log)
     }
 
     var events: EventLog { core.events }

@@ -63,6 +63,10 @@ extension ControllerCore {
     private func carryOut(
         _ writes: [ResourceWrite<FleetID>], _ term: Term, dryRun: Bool
     ) async throws(Problem) -> Outcome<FleetChange> {
+        // Its caller has had an answer by now, which said that nothing was done.
+        guard !Task.isCancelled else {
+            throw Problem(.unavailable, "it took too long until it was its turn")
+        }
         let writes = writes.map { FleetWrite(id: $0.id, spec: $0.spec, place: $0.place) }
         let outcome = try fleet.apply(writes, dryRun: true)
         let answer = Outcome(changes: outcome.changes, areNew: outcome.areNew)

@@ -173,6 +173,11 @@ actor ControllerCore {
     private static let descriptorReserve = 2 * Controller.limits.connectionCount + 64
 
     func link(to host: FleetHost) -> AgentLink {
-        AgentLink(to: host, over: pool, credentialsDirectory: settings.credentialsDirectory)
+        AgentLink(
+            to: host, over: pool,
+            identity: HTTPClientIdentity(
+                authorities: settings.agentAuthorities, revocations: settings.agentRevocations,
+                certificate: settings.agentCertificate, key: settings.agentKey),
+            credentialsDirectory: settings.credentialsDirectory)
     }
 }

@@ -18,9 +18,13 @@ final class ControllerHealth: Sendable {
     }
 
     private let heartbeat: Heartbeat
+    private let access: AccessControl
     private let state = Mutex(State())
 
-    init(heartbeat: Heartbeat) { self.heartbeat = heartbeat }
+    init(heartbeat: Heartbeat, access: AccessControl = .open) {
+        self.heartbeat = heartbeat
+        self.access = access
+    }
 
     private var stale: String? {
         let age = heartbeat.ageMilliseconds
@@ -50,6 +54,7 @@ final class ControllerHealth: Sendable {
                 case .control: state.control.failure
                 case .state: state.store
                 case .serving: state.isStopping ? "the controller is stopping" : nil
+                case .certificate: access.expiry
                 case .worker: nil
                 }
             return HealthResult(check.rawValue, failure: failure)

@@ -34,6 +34,7 @@ struct Run: BitwiseCopyable {
     @usableFromInline let shape: FrameShape
     /// The tunnel's port number.
     @usableFromInline let port: UInt32
+    @usableFromInline let vni: UInt32
     @usableFromInline let strideByteCount: Int
     /// Payload of the first frame.
     @usableFromInline let segmentByteCount: Int
@@ -56,7 +57,8 @@ struct Run: BitwiseCopyable {
     @_noLocks
     @inlinable
     init?(
-        _ start: UnsafeMutableRawPointer, count: Int, _ shape: FrameShape, port: UInt32, stride: Int,
+        _ start: UnsafeMutableRawPointer, count: Int, _ shape: FrameShape, port: UInt32, vni: UInt32,
+        stride: Int,
         _ coalescing: Coalescing
     ) {
         let frame = UnsafeRawPointer(start) + VXLANView.byteCount
@@ -77,6 +79,7 @@ struct Run: BitwiseCopyable {
         self.start = start
         self.shape = shape
         self.port = port
+        self.vni = vni
         strideByteCount = stride
         segmentByteCount = payload
         payloadByteCount = payload

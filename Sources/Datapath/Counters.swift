@@ -1,8 +1,8 @@
 // Counters of one port, tunnel or listener: for each worker a row of 64-bit words with one writer, that worker,
 // and any number of readers. Single-writer atomics with relaxed ordering compile to plain moves.
 //
-// At rest: rxPackets = rxForwarded + neighAnswered + every rx drop, and over a bridge
-// rxCopies + icmpGenerated + neighAnswered = txPackets + every tx drop.
+// At rest: rxPackets = rxForwarded + neighAnswered + punted + every rx drop, and over a bridge
+// rxCopies + icmpGenerated + neighAnswered + originated = txPackets + every tx drop.
 
 public import Synchronization
 
@@ -19,6 +19,10 @@ public enum Counter: Int, CaseIterable, BitwiseCopyable, Sendable {
     case icmpGenerated
     /// ARP requests and neighbour solicitations that ended here, each in one answer.
     case neighAnswered
+    /// Frames that were for the agent itself.
+    case punted
+    /// Frames the agent itself made.
+    case originated
 }
 
 /// A borrowed row of counters; `CounterRows` owns it.
@@ -29,7 +33,7 @@ public struct Counters: BitwiseCopyable, @unchecked Sendable {
     /// Words in a row: the counters, then the drops of each direction by reason.
     @inlinable public static var wordCount: Int { Counters.drops + 2 * DropReason.count }
     /// Where the drops begin: behind the counters.
-    @inlinable static var drops: Int { 8 }
+    @inlinable static var drops: Int { 10 }
 
     @usableFromInline
     init(words: UnsafeMutablePointer<Atomic<UInt64>>) { self.words = words }
@@ -115,6 +119,18 @@ public struct CounterRows: BitwiseCopyable, @unchecked Sendable {
         precondition(worker >= 0 && worker < count, "a row for each worker")
         return Counters(
             words: (base + worker * CounterRows.rowByteCount).assumingMemoryBound(to: Atomic<UInt64>.self))
+    }
+
+    /// Drops of all workers, for who asks often: without a copy of the rows.
+    public var dropTotal: UInt64 {
+        var total: UInt64 = 0
+        for worker in 0..<count {
+            let row = row(worker)
+            for index in Counters.drops..<Counters.wordCount {
+                total &+= row.words[index].load(ordering: .relaxed)
+            }
+        }
+        return total
     }
 
     /// The sum over all workers, read at about the same time.

@@ -14,13 +14,20 @@ public struct Datagram: BitwiseCopyable {
     public var isTruncated: Bool
     public var typeOfService: UInt8
     public var source: PackedAddress
+    public var sourcePort: UInt16 = 0
     /// `.none` when the kernel did not say.
     public var destination: PackedAddress
+    /// What is still to be done to the frame inside; offsets are from its first byte.
+    public var offload = Offload.none
+    /// Whether `offload` is all of it. A UDP socket does not say: then it is found out (`recoverOffload`).
+    public var isOffloadKnown = false
 
+    @_noLocks
     @inlinable
     public init(
         base: UnsafeMutableRawPointer, byteCount: Int, segmentByteCount: Int = 0, isTruncated: Bool = false,
-        typeOfService: UInt8 = 0, source: PackedAddress, destination: PackedAddress = .none
+        typeOfService: UInt8 = 0, source: PackedAddress, sourcePort: UInt16 = 0,
+        destination: PackedAddress = .none
     ) {
         self.base = base
         self.byteCount = byteCount
@@ -28,6 +35,7 @@ public struct Datagram: BitwiseCopyable {
         self.isTruncated = isTruncated
         self.typeOfService = typeOfService
         self.source = source
+        self.sourcePort = sourcePort
         self.destination = destination
     }
 
@@ -54,25 +62,29 @@ public struct Arrival: BitwiseCopyable {
     public var reason: DropReason
     /// The tunnel's port number.
     public var port: UInt32
+    /// What the datagram says.
+    public var vni: UInt32
 
     @inlinable
     init(refused reason: DropReason) {
         isAccepted = false
         self.reason = reason
         port = 0
+        vni = 0
     }
 
     @inlinable
-    init(port: UInt32) {
+    init(port: UInt32, vni: UInt32) {
         isAccepted = true
         reason = .runt
         self.port = port
+        self.vni = vni
     }
 }
 
 /// Finds the tunnel a datagram belongs to.
 @_noLocks
-@inlinable
+@inlinable @inline(__always)
 public func admit(_ datagram: Datagram, listener: UInt32, _ view: ProgramView) -> Arrival {
     if datagram.isTruncated { return Arrival(refused: .datagramTruncated) }
     guard let header = VXLANView(checking: UnsafeRawPointer(datagram.base), count: datagram.byteCount) else {
@@ -89,7 +101,7 @@ public func admit(_ datagram: Datagram, listener: UInt32, _ view: ProgramView) -
     else {
         return Arrival(refused: view.senders.refusal(listener, from: datagram.source))
     }
-    return Arrival(port: port)
+    return Arrival(port: port, vni: header.vni.rawValue)
 }
 
 /// Gives a frame from a tunnel the metadata its sender's kernel never put on the wire.

@@ -1,6 +1,5 @@
 // Where a frame goes: the bridge's whole mind, in one function without I/O, allocation or reference counts.
 
-public import Synchronization
 public import Wire
 
 /// What is to become of a frame.
@@ -9,12 +8,16 @@ public struct Verdict: BitwiseCopyable, Equatable, Sendable {
     @frozen
     public enum Action: BitwiseCopyable, Sendable {
         case drop, forward, flood
+        /// To the agent itself.
+        case punt
+        /// More is to be done than switching: as the flow's plan says.
+        case planned
     }
 
     public var action: Action
     /// Set when dropped.
     public var reason: DropReason
-    /// The egress port's number, set when forwarded.
+    /// The egress port's number, set when forwarded; the flow's place, when planned.
     public var egress: UInt32
 
     @_noLocks
@@ -65,12 +68,12 @@ struct Evidence: BitwiseCopyable {
 
     @_noLocks @inlinable init() {}
 
-    /// Whether another decision would be the same. If so the source is refreshed as learning would do it. The
-    /// configuration must be the one the verdict was made with.
+    /// Whether another decision would be the same, for a source and destination with these keys. If so the source is
+    /// refreshed as learning would do it. The configuration must be the one the verdict was made with.
     @_noLocks
     @inlinable
     func stands(
-        _ source: MACAddress, _ destination: MACAddress, ingress: UInt32, _ table: ForwardingTable,
+        _ source: UInt64, _ destination: UInt64, ingress: UInt32, _ table: ForwardingTable,
         nowSeconds: UInt32
     ) -> Bool {
         if self.source != Evidence.none {
@@ -110,21 +113,32 @@ public func decide(_ key: FlowKey, ingress: UInt32, _ view: ProgramView, nowSeco
         return Decision(.drop(.reservedMulticast), mask, evidence)
     }
 
+    if let verdict = livenessVerdict(key, port, bridge, view, &mask) {
+        return Decision(verdict, mask, evidence)
+    }
+
     let source = key.sourceMAC
+    mask.addVLAN()
     mask.addSourceMAC()
     if !source.isGroup, !source.isZero {
-        _ = table.learn(source, port: ingress, member: port.pointee.member, nowSeconds: nowSeconds)
-        let entry = table.find(source.rawValue)
+        let sourceKey = ForwardingTable.key(source, key.vlan)
+        let entry =
+            bridge.pointee.learns
+            ? table.note(sourceKey, port: ingress, member: port.pointee.member, nowSeconds: nowSeconds) : 0
         evidence.source = entry == 0 ? Evidence.absent : entry
     }
     if destination.isGroup { return Decision(Verdict(action: .flood), mask, evidence) }
 
-    // Before the look: what another worker adds meanwhile must count as later.
-    evidence.additions = table.additions
-    atomicMemoryFence(ordering: .acquiring)
-    let entry = table.find(destination.rawValue)
+    evidence.additions = table.additionsBeforeLook()
+    let destinationKey = ForwardingTable.key(destination, key.vlan)
+    let entry = table.find(destinationKey)
     let isKnown = entry != 0 && !table.isExpired(entry, nowSeconds)
-    let egress = isKnown ? table.port(of: entry, destination) : .max
+    var egress = isKnown ? table.port(of: entry, destinationKey) : .max
+    if !bridge.pointee.learns, !source.isGroup, !source.isZero {
+        egress = table.lookup(
+            destinationKey, asIfHeard: ForwardingTable.key(source, key.vlan), on: ingress,
+            nowSeconds: nowSeconds)
+    }
     guard egress != .max else {
         evidence.destination = Evidence.absent
         return Decision(Verdict(action: .flood), mask, evidence)

@@ -18,14 +18,14 @@ extension Engine {
     /// Answers a question for a bound address.
     @inlinable @inline(never)
     mutating func inquire<Output: EngineOutput & ~Copyable>(
-        _ frame: Superframe, _ shape: FrameShape, _ bridge: BridgeEntry, _ delivery: Delivery,
+        _ frame: Superframe, _ shape: FrameShape, _ bridge: BridgeEntry, vlan: UInt16, _ delivery: Delivery,
         _ output: inout Output
     ) -> Inquiry {
         guard let request = NeighborRequest(frame, shape) else { return .other }
         let station = bridge.bindings.station(of: request.target)
         guard !station.isZero, !request.isFrom(station) else { return .other }
         let seconds = UInt32(truncatingIfNeeded: delivery.now / 1000)
-        if bridge.table.lookup(station, nowSeconds: seconds) == delivery.ingress { return .heard }
+        if bridge.table.lookup(station, vlan: vlan, nowSeconds: seconds) == delivery.ingress { return .heard }
         let memory = output.reserve(NeighborRequest.maximumAnswerByteCount)
         let count = request.answer(frame, shape, from: station, into: memory)
         view.ports[Int(delivery.ingress)].counters.add(.neighAnswered)

@@ -9,7 +9,7 @@ extension Engine {
     public mutating func receive<Output: EngineOutput & ~Copyable>(
         _ datagram: Datagram, listener: UInt32, nowMilliseconds: UInt64, to output: inout Output
     ) {
-        guard datagram.segmentByteCount > 0, !datagram.isSuperframe else {
+        guard datagram.segmentByteCount > 0, datagram.isOffloadKnown || !datagram.isSuperframe else {
             receive(datagram, stride: 0, listener, nowMilliseconds, &output)
             return
         }
@@ -29,7 +29,7 @@ extension Engine {
 
     /// Takes in one datagram. It is forwarded at once, unless frames may be put behind it: then its run is
     /// returned.
-    @inlinable
+    @inlinable @inline(__always)
     @discardableResult
     mutating func receive<Output: EngineOutput & ~Copyable>(
         _ datagram: Datagram, stride: Int, _ listener: UInt32, _ now: UInt64, _ output: inout Output
@@ -38,33 +38,56 @@ extension Engine {
         counters.received(byteCount: datagram.byteCount)
         let arrival = admit(datagram, listener: listener, view)
         guard arrival.isAccepted else {
-            counters.dropReceived(arrival.reason)
+            refuse(datagram, view.listeners[Int(listener)], arrival.reason, &output)
             return nil
         }
         counters.add(.rxForwarded)
         counters.add(.rxCopies)
-        let port = view.ports[Int(arrival.port)]
+        let port = view.ports + Int(arrival.port)
         var frame = Superframe(
-            base: datagram.base + VXLANView.byteCount, byteCount: datagram.byteCount &- VXLANView.byteCount)
-        port.counters.received(byteCount: frame.byteCount)
+            base: datagram.base + VXLANView.byteCount, byteCount: datagram.byteCount &- VXLANView.byteCount,
+            offload: datagram.offload)
+        port.pointee.counters.received(byteCount: frame.byteCount)
         let shape = FrameShape(frame)
-        let trafficClass = shape.trafficClass
-        guard applyOuterECN(datagram.typeOfService, to: frame, shape) else {
-            port.counters.dropReceived(.congestionNotECN)
+        let changesECN = ECN.changes(datagram.typeOfService, shape.trafficClass)
+        if changesECN, !applyOuterECN(datagram.typeOfService, to: frame, shape) {
+            dropReceived(frame, port.pointee, .congestionNotECN, 1, &output)
             return nil
         }
-        recoverOffload(
-            &frame, shape, mtu: Engine.room(port, shape),
-            segmentByteCount: stride == 0 ? datagram.segmentByteCount : 0)
-        if stride > 0, !frame.offload.needsChecksum, !ECN.changes(datagram.typeOfService, trafficClass),
+        if !datagram.isOffloadKnown {
+            recoverOffload(
+                &frame, shape, mtu: Engine.room(port.pointee, shape),
+                segmentByteCount: stride == 0 ? datagram.segmentByteCount : 0)
+        }
+        if stride > 0, !frame.offload.needsChecksum, !changesECN,
             let run = Run(
-                datagram.base, count: datagram.byteCount, shape, port: arrival.port, stride: stride, coalesces
-            )
+                datagram.base, count: datagram.byteCount, shape, port: arrival.port, vni: arrival.vni,
+                stride: stride, coalesces)
         {
             return run
         }
-        dispatch(frame, shape, arrival.port, now, &output)
+        if datagram.isOffloadKnown, frame.offload.isSegmented {
+            countSegments(&frame, shape, counters, port.pointee.counters)
+        }
+        see(frame, .tunnel, isOutgoing: false, port.pointee, &output)
+        dispatch(&frame, shape, arrival.port, arrival.vni, now, &output)
         return nil
+    }
+
+    /// A superframe that an uplink's kernel vouches for counts as the frames it would have been on a wire.
+    @inlinable
+    func countSegments(
+        _ frame: inout Superframe, _ shape: FrameShape, _ listener: Counters, _ tunnel: Counters
+    ) {
+        guard let plan = SegmentPlan(frame, shape), plan.count > 1 else { return }
+        let more = plan.count &- 1
+        let byteCount = more &* plan.headerByteCount
+        listener.received(more, byteCount: byteCount &+ more &* VXLANView.byteCount)
+        listener.add(.rxForwarded, more)
+        listener.add(.rxCopies, more)
+        tunnel.received(more, byteCount: byteCount)
+        frame.wireFrameCount = plan.count
+        frame.wireByteCount = frame.byteCount &+ byteCount
     }
 
     /// Forwards a run: a frame that stayed alone as it came, several as one superframe.
@@ -83,8 +106,10 @@ extension Engine {
             counters.add(.rxCopies, more)
             view.ports[Int(run.port)].counters.received(
                 more, byteCount: byteCount &- more &* VXLANView.byteCount)
-            frame = run.superframe(output.reserve(Int(run.shape.payloadOffset)))
+            let header = output.reserve(Superframe.headroomByteCount &+ Int(run.shape.payloadOffset))
+            frame = run.superframe(header + Superframe.headroomByteCount)
         }
-        dispatch(frame, run.shape, run.port, now, &output)
+        see(frame, .tunnel, isOutgoing: false, view.ports[Int(run.port)], &output)
+        dispatch(&frame, run.shape, run.port, run.vni, now, &output)
     }
 }

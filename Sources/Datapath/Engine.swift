@@ -15,10 +15,32 @@ public protocol EngineOutput: ~Copyable {
     mutating func write(_ frame: Superframe, to port: PortEntry)
     /// Scratch memory for headers, valid until the batch is flushed.
     mutating func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer
-    /// Sends one datagram: `header` (VXLAN first) followed by `payload`.
+    /// Sends one datagram by a UDP socket: `header` (VXLAN first) followed by `payload`.
     mutating func send(
         header: UnsafeMutableRawBufferPointer, payload: UnsafeMutableRawBufferPointer, _ envelope: Envelope,
         _ tunnel: TunnelEntry, _ port: PortEntry)
+    /// Sends one datagram by an uplink, behind `outer`. `sumOfFrame`: the unfolded sum of the frame inside where
+    /// it is known without looking at the payload.
+    mutating func emit(
+        header: UnsafeMutableRawBufferPointer, payload: UnsafeMutableRawBufferPointer, sumOfFrame: UInt64?,
+        _ outer: OuterHeader, _ tunnel: TunnelEntry, _ port: PortEntry)
+    /// Sends a whole superframe by an uplink's TAP; false when the kernel does not take it, and nothing was done.
+    mutating func emitWhole(
+        _ frame: Superframe, _ plan: SegmentPlan, _ outer: OuterHeader, _ tunnel: TunnelEntry,
+        _ port: PortEntry
+    ) -> Bool
+    /// A next hop is to be resolved.
+    mutating func noteWanted()
+    /// Hands a complete frame that came in by `port` to the agent itself; false when there is no room.
+    mutating func punt(_ frame: Superframe, _ port: PortEntry) -> Bool
+    /// Hands over everything that was queued.
+    mutating func flush()
+    /// A frame is where a capture may want it. Asked only while the engine `isObserved`; by default nothing is done.
+    mutating func observe(_ frame: Superframe, _ observation: Observation)
+    /// The same for what came to a UDP socket, whose outer headers the kernel has kept.
+    mutating func observe(_ datagram: Datagram, _ listener: ListenerEntry, _ observation: Observation)
+    /// The same for an outer frame.
+    mutating func observe(_ frame: OuterFrame, _ observation: Observation)
 }
 
 /// Forwarding state of one worker.
@@ -29,10 +51,18 @@ public struct Engine: ~Copyable {
     /// What may be put together before it is handed to a local port.
     @usableFromInline let coalesces: Coalescing
     public let flows: FlowCache
+    @usableFromInline var held: HoldQueue
+    /// The headers of the frame that rules are changing, as they came.
+    @usableFromInline let originals: OriginalHeaders
 
-    /// `flows` is this engine's alone; its memory is the caller's.
-    public init(_ program: Program = .empty, flows: FlowCache, coalescing: Coalescing = .all) {
+    /// `flows` is this engine's alone, and so is `holdMemory` (`HoldQueue.byteCount`); both are the caller's.
+    public init(
+        _ program: Program = .empty, flows: FlowCache, coalescing: Coalescing = .all,
+        holdMemory: UnsafeMutableRawPointer? = nil
+    ) {
         self.program = program
+        held = HoldQueue(memory: holdMemory)
+        originals = OriginalHeaders()
         self.flows = flows
         view = program.view
         errors = ErrorBudget()
@@ -41,8 +71,12 @@ public struct Engine: ~Copyable {
 
     /// Takes over a new configuration. Called between breaths; the caller has brought the tables along.
     public mutating func adopt(_ program: Program) {
+        forsakeHeld(for: program)
+        let isObserved = view.isObserved
         self.program = program
         view = program.view
+        view.isObserved = isObserved
+        readdressHeld()
         flows.invalidate()
     }
 
@@ -65,62 +99,79 @@ public struct Engine: ~Copyable {
         _ frame: Superframe, ingress: UInt32, nowMilliseconds: UInt64, to output: inout Output
     ) {
         view.ports[Int(ingress)].counters.received(byteCount: frame.byteCount)
-        dispatch(frame, nil, ingress, nowMilliseconds, &output)
+        see(frame, .port, isOutgoing: false, view.ports[Int(ingress)], &output)
+        var frame = frame
+        dispatch(&frame, FrameShape(frame), ingress, 0, nowMilliseconds, &output)
     }
 
     @inlinable
     mutating func dispatch<Output: EngineOutput & ~Copyable>(
-        _ original: Superframe, _ parsed: FrameShape?, _ ingress: UInt32, _ now: UInt64,
+        _ frame: inout Superframe, _ shape: FrameShape, _ ingress: UInt32, _ vni: UInt32, _ now: UInt64,
         _ output: inout Output
     ) {
-        var frame = original
-        let port = view.ports[Int(ingress)]
-        let shape = parsed ?? FrameShape(frame)
-        let verdict = flows.verdict(frame, shape, ingress: ingress, view, nowMilliseconds: now)
+        let port = view.ports + Int(ingress)
+        let verdict = flows.verdict(&frame, shape, ingress: ingress, vni: vni, &view, nowMilliseconds: now)
         if verdict.action == .drop {
-            port.counters.dropReceived(verdict.reason, frame.frameCount)
+            dropReceived(frame, port.pointee, verdict.reason, frame.frameCount, &output)
             return
         }
-        var delivery = Delivery(ingress: ingress, now: now)
+        if verdict.action == .planned {
+            carryOut(verdict.egress, frame, shape, ingress, vni, now, &output)
+            return
+        }
+        var delivery = Delivery(ingress: ingress, vni: vni, now: now)
         if verdict.action == .forward {
             deliver(&frame, shape, verdict.egress, &delivery, &output)
+        } else if verdict.action == .punt {
+            return punt(frame, port.pointee, &output)
         } else {
-            let bridge = view.bridges[Int(port.bridge)]
-            if !bridge.bindings.isEmpty, !port.isTunnel, shape.transport == .other {
-                switch inquire(frame, shape, bridge, delivery, &output) {
+            let bridge = view.bridges[Int(port.pointee.bridge)]
+            if !bridge.bindings.isEmpty, !port.pointee.isTunnel, shape.transport == .other {
+                let vlan = frame.tagControl(shape) & 0x0fff
+                switch inquire(frame, shape, bridge, vlan: vlan, delivery, &output) {
                 case .answered: return
-                case .heard: return port.counters.dropReceived(.hairpin)
+                case .heard: return dropReceived(frame, port.pointee, .hairpin, 1, &output)
                 case .other: break
                 }
             }
             let start = Int(bridge.floodStart)
-            let reachesTunnels = !port.isTunnel && bridge.floodsTunnels
+            let reachesTunnels = !port.pointee.isTunnel && bridge.floodsTunnels
             // Locals first: they take a partial checksum as it is. Split horizon: no tunnel after a tunnel.
             let members = Int(bridge.localCount) &+ (reachesTunnels ? Int(bridge.tunnelCount) : 0)
             for position in start..<(start &+ members) where view.flood[position] != ingress {
                 deliver(&frame, shape, view.flood[position], &delivery, &output)
             }
             if delivery.copies == 0 {
-                let isHeldBack = !port.isTunnel && !bridge.floodsTunnels
-                port.counters.dropReceived(isHeldBack ? .floodingDisabled : .noDestination, frame.frameCount)
+                let isHeldBack = !port.pointee.isTunnel && !bridge.floodsTunnels
+                let reason: DropReason = isHeldBack ? .floodingDisabled : .noDestination
+                dropReceived(frame, port.pointee, reason, frame.frameCount, &output)
                 return
             }
         }
-        port.counters.add(.rxForwarded, frame.frameCount)
-        port.counters.add(.rxCopies, delivery.copies)
+        port.pointee.counters.add(.rxForwarded, frame.frameCount)
+        port.pointee.counters.add(.rxCopies, delivery.copies)
     }
 
     /// What happened to one frame so far.
     @frozen @usableFromInline
     struct Delivery: BitwiseCopyable {
         @usableFromInline let ingress: UInt32
+        /// What it came with, and what an answer goes back with.
+        @usableFromInline let ingressVNI: UInt32
         @usableFromInline let now: UInt64
         @usableFromInline var copies = 0
         @usableFromInline var wasAnswered = false
+        /// What tunnels send that have the VNI of the flow; `ownVNI`: as they are configured.
+        @usableFromInline var vni = Delivery.ownVNI
+        /// Whether the frame is no longer as it came (`originals`).
+        @usableFromInline var isEdited = false
+
+        @inlinable static var ownVNI: UInt32 { .max }
 
         @inlinable
-        init(ingress: UInt32, now: UInt64) {
+        init(ingress: UInt32, vni: UInt32, now: UInt64) {
             self.ingress = ingress
+            ingressVNI = vni
             self.now = now
         }
     }
@@ -133,6 +184,12 @@ public struct Engine: ~Copyable {
         return port.isTunnel ? Int(port.mtu) &- tags : Int(port.mtu)
     }
 
+    /// Bytes of layer 3 that count against an MTU.
+    @inlinable
+    static func networkByteCount(_ frame: Superframe, _ shape: FrameShape, _ plan: SegmentPlan?) -> Int {
+        plan?.networkByteCount ?? frame.byteCount &- Int(shape.networkOffset)
+    }
+
     /// Sends one copy (or its segments) to port `egress`.
     @inlinable
     mutating func deliver<Output: EngineOutput & ~Copyable>(
@@ -140,17 +197,17 @@ public struct Engine: ~Copyable {
         _ output: inout Output
     ) {
         let port = view.ports[Int(egress)]
-        let plan = SegmentPlan(frame, shape)
-        if frame.offload.segmentation != .none, plan == nil {
+        let plan = frame.offload.isSegmented ? SegmentPlan(frame, shape) : nil
+        if frame.offload.isSegmented, plan == nil {
             delivery.copies &+= 1
-            port.counters.dropTransmit(.badOffload)
+            dropTransmit(frame, port, .badOffload, 1, &output)
             return
         }
-        let size = plan?.networkByteCount ?? frame.byteCount &- Int(shape.networkOffset)
+        let size = Engine.networkByteCount(frame, shape, plan)
         let room = Engine.room(port, shape)
         if size > room {
             delivery.copies &+= frame.frameCount
-            port.counters.dropTransmit(.mtuExceeded, frame.frameCount)
+            dropTransmit(frame, port, .mtuExceeded, frame.frameCount, &output)
             answerTooBig(frame, shape, room, &delivery, &output)
             return
         }
@@ -159,16 +216,35 @@ public struct Engine: ~Copyable {
             output.write(frame, to: port)
             return
         }
-        let tunnel = view.tunnels[Int(port.tunnel)]
+        delivery.copies &+= plan?.count ?? 1
+        transmit(&frame, shape, plan, egress, delivery.vni, delivery.now, &output)
+    }
+
+    /// Sends a frame that fits, or its segments, by tunnel `egress`.
+    @inlinable
+    mutating func transmit<Output: EngineOutput & ~Copyable>(
+        _ frame: inout Superframe, _ shape: FrameShape, _ plan: SegmentPlan?, _ egress: UInt32,
+        _ vni: UInt32, _ now: UInt64, _ output: inout Output
+    ) {
+        let port = view.ports[Int(egress)]
+        var tunnel = view.tunnels[Int(port.tunnel)]
+        if vni != Delivery.ownVNI, tunnel.acceptsAnyVNI { tunnel.vni = VNI(truncating: vni) }
+        guard tunnel.isUsable else {
+            dropTransmit(frame, port, tunnel.refusal, plan?.count ?? 1, &output)
+            return
+        }
+        see(frame, .tunnel, isOutgoing: true, port, &output)
+        if tunnel.pathCount > 0 {
+            encapsulate(&frame, shape, plan, tunnel, egress, now, &output)
+            return
+        }
         let envelope = Envelope(shape, tunnel)
         if let plan {
-            delivery.copies &+= plan.count
             sendSegments(frame, plan, envelope, tunnel, port, &output)
             return
         }
-        delivery.copies &+= 1
-        guard frame.completeChecksum() else {
-            port.counters.dropTransmit(.badOffload)
+        guard !frame.offload.needsChecksum || frame.completeChecksum() else {
+            dropTransmit(frame, port, .badOffload, 1, &output)
             return
         }
         let header = output.reserve(VXLANView.byteCount)
@@ -191,7 +267,7 @@ public struct Engine: ~Copyable {
             let header = output.reserve(headerCount)
             VXLANHeader(vni: tunnel.vni).emit(to: header)
             plan.emitHeader(index, of: frame, to: header + VXLANView.byteCount)
-            let payload = frame.base + (plan.headerByteCount &+ index &* plan.segmentByteCount)
+            let payload = plan.payload(of: index, in: frame)
             output.send(
                 header: UnsafeMutableRawBufferPointer(start: header, count: headerCount),
                 payload: UnsafeMutableRawBufferPointer(start: payload, count: plan.byteCount(of: index)),
@@ -207,7 +283,10 @@ public struct Engine: ~Copyable {
     ) {
         guard !delivery.wasAnswered else { return }
         let memory = output.reserve(TooBig.maximumByteCount)
-        let count = TooBig.answer(to: frame.first, shape, mtu: mtu, into: memory)
+        let count =
+            delivery.isEdited
+            ? answerTooBigToOriginal(frame, mtu, into: memory, &output)
+            : TooBig.answer(to: frame.first, shape, mtu: mtu, into: memory)
         guard count > 0, errors.take(nowMilliseconds: delivery.now) else { return }
         delivery.wasAnswered = true
         view.ports[Int(delivery.ingress)].counters.add(.icmpGenerated)
@@ -220,8 +299,9 @@ public struct Engine: ~Copyable {
         _ memory: UnsafeMutableRawPointer, _ count: Int, _ delivery: Delivery, _ output: inout Output
     ) {
         var answer = Superframe(base: memory, byteCount: count)
-        var ignored = Delivery(ingress: delivery.ingress, now: delivery.now)
+        var ignored = Delivery(ingress: delivery.ingress, vni: delivery.ingressVNI, now: delivery.now)
         ignored.wasAnswered = true
+        ignored.vni = delivery.ingressVNI
         deliver(&answer, FrameShape(answer), delivery.ingress, &ignored, &output)
     }
 }

@@ -15,6 +15,20 @@ public struct FlowSnapshot: Sendable {
     public var idleMilliseconds: UInt64
     /// Since its first frame.
     public var ageMilliseconds: UInt64
+    /// Set when planned.
+    public var plan: Plan?
+
+    /// What is done to the frames of a planned flow.
+    public struct Plan: Sendable, Equatable {
+        /// The ranks of the rules they meet, in order.
+        public var ranks: [UInt32]
+        /// What switching comes to, nil where the rules say everything; or, without rules, why they are dropped.
+        public var switched: Verdict?
+        /// The VLAN they are switched in.
+        public var vlan: UInt16
+        /// Whether it is of the present configuration; else their next frame is decided anew.
+        public var isCurrent: Bool
+    }
 }
 
 extension FlowStatistics {
@@ -71,9 +85,21 @@ extension FlowCache {
                 FlowSnapshot(
                     key: flow.key, mask: header.pointee.masks[Int(flow.mask)].mask, verdict: flow.verdict,
                     egress: flow.egressIdentity, packets: flow.packets, bytes: flow.bytes,
-                    idleMilliseconds: idle, ageMilliseconds: nowMilliseconds &- flow.createdMilliseconds))
+                    idleMilliseconds: idle, ageMilliseconds: nowMilliseconds &- flow.createdMilliseconds,
+                    plan: planSnapshot(UInt32(number + 1))))
         }
         return result
+    }
+
+    private func planSnapshot(_ place: UInt32) -> FlowSnapshot.Plan? {
+        let flow = header.pointee.flows[Int(place)]
+        guard case .planned = flow.action else { return nil }
+        let plan = plan(place)
+        let verdict = Verdict(action: plan.action, reason: plan.reason, egress: plan.egress)
+        return FlowSnapshot.Plan(
+            ranks: (0..<Int(plan.trailCount)).map { rank(place, $0) },
+            switched: plan.isSwitched || plan.trailCount == 0 ? verdict : nil, vlan: plan.switchedVLAN,
+            isCurrent: flow.generation == header.pointee.generation)
     }
 
     /// Forgets the flows in places `range`.

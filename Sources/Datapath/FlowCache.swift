@@ -16,7 +16,7 @@
 // the generation of the program it was decided with; where either no longer holds, its next frame decides anew
 // and the flow keeps its counters. So a station that moves costs one decision per flow it has.
 //
-//   header | masks | exact | flows | index: flow per hash slot, of all masks together
+//   header | masks | exact | flows | index: flow per hash slot, of all masks together | plans | trails
 
 public import Wire
 
@@ -75,8 +75,10 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
 
         @inlinable
         var verdict: Verdict {
-            if case .forward = action { return Verdict(action: .forward, egress: evidence.port) }
-            return Verdict(action: action, reason: reason)
+            switch action {
+            case .forward, .planned: return Verdict(action: action, egress: evidence.port)
+            case .drop, .flood, .punt: return Verdict(action: action, reason: reason)
+            }
         }
     }
 
@@ -107,6 +109,9 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
         @usableFromInline var exact: UnsafeMutablePointer<Exact>
         @usableFromInline var flows: UnsafeMutablePointer<Flow>
         @usableFromInline var index: UnsafeMutablePointer<UInt32>
+        /// Beside the flows: plans, and the rules of each.
+        @usableFromInline var plans: UnsafeMutablePointer<FlowPlan>
+        @usableFromInline var trails: UnsafeMutablePointer<UInt32>
         @usableFromInline var indexMask: UInt64
         @usableFromInline var seed: UInt64
         @usableFromInline var capacity: UInt32
@@ -136,6 +141,8 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
     @inlinable static var maskCapacity: Int { @_noLocks get { 32 } }
     /// As Open vSwitch's userspace datapath has it.
     @inlinable public static var idleMilliseconds: UInt64 { @_noLocks get { 10_000 } }
+    /// Rules that a flow's frames meet: one in each table.
+    @inlinable static var trailCapacity: Int { @_noLocks get { Rules.tableCount } }
     /// Places the clock's hand passes at most to find one that was not used: a bound on one frame's work.
     @inlinable static var evictionReach: Int { @_noLocks get { 16 } }
 
@@ -152,6 +159,7 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
         aligned(MemoryLayout<Header>.stride) + aligned(maskCapacity * MemoryLayout<Mask>.stride)
             + Int(exactCapacity) * MemoryLayout<Exact>.stride + (capacity + 1) * MemoryLayout<Flow>.stride
             + aligned(indexCount(capacity: capacity) * 4)
+            + aligned((capacity + 1) * MemoryLayout<FlowPlan>.stride) + (capacity + 1) * trailCapacity * 4
     }
 
     /// Lays an empty cache into `memory`, which must be zeroed and at least `byteCount(capacity:)` long. `seed`
@@ -166,26 +174,30 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
         let exact = take(Int(FlowCache.exactCapacity), Exact.self)
         let flows = take(capacity + 1, Flow.self)
         let indexCount = FlowCache.indexCount(capacity: capacity)
+        let index = take(indexCount, UInt32.self)
         header = memory.bindMemory(to: Header.self, capacity: 1)
         header.initialize(
             to: Header(
-                masks: masks, exact: exact, flows: flows, index: take(indexCount, UInt32.self),
+                masks: masks, exact: exact, flows: flows, index: index,
+                plans: take(capacity + 1, FlowPlan.self),
+                trails: take((capacity + 1) * FlowCache.trailCapacity, UInt32.self),
                 indexMask: UInt64(indexCount - 1), seed: seed, capacity: UInt32(capacity)))
         masks[0].mask = .exact
     }
 
     // MARK: The packet path
 
-    /// What is to become of a frame whose layers are in `shape`, and a note of it.
+    /// What is to become of a frame whose layers are in `shape`, and a note of it. Neither `frame` nor `view` is
+    /// changed: they are handed on by reference, because copies of them would cost more than the look-up.
     @_noLocks
-    @inlinable
+    @inlinable @inline(__always)
     func verdict(
-        _ frame: Superframe, _ shape: FrameShape, ingress: UInt32, _ view: ProgramView,
-        nowMilliseconds: UInt64
+        _ frame: inout Superframe, _ shape: FrameShape, ingress: UInt32, vni: UInt32,
+        _ view: inout ProgramView, nowMilliseconds: UInt64
     ) -> Verdict {
         guard frame.byteCount >= EthernetView.byteCount else { return .drop(.runt) }
         let port = view.ports + Int(ingress)
-        let key = FlowKey(frame, shape, port: port.pointee.identity)
+        let key = FlowKey(frame, shape, port: port.pointee.identity, vni: vni)
         let hash = key.quickHash(shape, header.pointee.seed)
         let seconds = UInt32(truncatingIfNeeded: nowMilliseconds / 1000)
         let exact = findExact(key, hash)
@@ -194,7 +206,8 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
         if place != 0, nowMilliseconds &- flow.pointee.usedMilliseconds < FlowCache.idleMilliseconds,
             flow.pointee.generation == header.pointee.generation,
             flow.pointee.evidence.stands(
-                key.sourceMAC, key.destinationMAC, ingress: ingress,
+                ForwardingTable.key(key.sourceMAC, key.vlan),
+                ForwardingTable.key(key.destinationMAC, key.vlan), ingress: ingress,
                 view.bridges[Int(port.pointee.bridge)].table, nowSeconds: seconds)
         {
             if exact != 0 {
@@ -205,17 +218,18 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
             }
             flow.pointee.isReferenced = true
         } else {
-            place = settle(place, key, hash, ingress, view, nowMilliseconds)
+            place = settle(
+                place, isExact: exact != 0, &frame, shape, key, hash, ingress, &view, nowMilliseconds)
         }
-        return note(place, frame, nowMilliseconds)
+        return note(place, frame.frameCount, frame.accountedByteCount, nowMilliseconds)
     }
 
     /// Counts a frame of a flow: one packet, or those of a train.
     @inlinable @inline(__always)
-    func note(_ place: UInt32, _ frame: Superframe, _ nowMilliseconds: UInt64) -> Verdict {
+    func note(_ place: UInt32, _ frameCount: Int, _ byteCount: Int, _ nowMilliseconds: UInt64) -> Verdict {
         let flow = header.pointee.flows + Int(place)
-        flow.pointee.packets &+= UInt64(truncatingIfNeeded: frame.frameCount)
-        flow.pointee.bytes &+= UInt64(truncatingIfNeeded: frame.accountedByteCount)
+        flow.pointee.packets &+= UInt64(truncatingIfNeeded: frameCount)
+        flow.pointee.bytes &+= UInt64(truncatingIfNeeded: byteCount)
         flow.pointee.usedMilliseconds = nowMilliseconds
         return flow.pointee.verdict
     }
@@ -225,12 +239,34 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
     @_noLocks
     @inlinable @inline(never)
     func settle(
-        _ place: UInt32, _ key: FlowKey, _ hash: UInt64, _ ingress: UInt32, _ view: ProgramView,
-        _ nowMilliseconds: UInt64
+        _ place: UInt32, isExact: Bool, _ frame: inout Superframe, _ shape: FrameShape, _ key: FlowKey,
+        _ hash: UInt64, _ ingress: UInt32, _ view: inout ProgramView, _ nowMilliseconds: UInt64
     ) -> UInt32 {
+        guard view.bridges[Int(view.ports[Int(ingress)].bridge)].isPlain else {
+            return settlePlanned(
+                place, isExact: isExact, &frame, shape, key, hash, ingress, &view, nowMilliseconds)
+        }
         let seconds = UInt32(truncatingIfNeeded: nowMilliseconds / 1000)
         let decision = decide(key, ingress: ingress, view, nowSeconds: seconds)
-        let mask = maskNumber(decision.mask)
+        let kept = keep(place, key, decision.mask, nowMilliseconds)
+        let flow = header.pointee.flows + Int(kept)
+        flow.pointee.evidence = decision.evidence
+        flow.pointee.action = decision.verdict.action
+        flow.pointee.reason = decision.verdict.reason
+        if case .forward = decision.verdict.action {
+            let egress = view.ports + Int(decision.verdict.egress)
+            flow.pointee.egressIdentity = UInt32(truncatingIfNeeded: egress.pointee.identity)
+        }
+        remember(kept, hash)
+        return kept
+    }
+
+    /// The place for what was decided anew: the flow at `place` while its mask is still the right one, else another
+    /// that takes over its counters.
+    @_noLocks
+    @inlinable
+    func keep(_ place: UInt32, _ key: FlowKey, _ wanted: FlowMask, _ nowMilliseconds: UInt64) -> UInt32 {
+        let mask = maskNumber(wanted)
         let former = place == 0 || expire(place, nowMilliseconds) ? 0 : place
         if former == 0 { header.pointee.misses &+= 1 } else { header.pointee.redecisions &+= 1 }
         var kept = former
@@ -238,16 +274,8 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
             kept = replace(former, key, mask, nowMilliseconds)
         }
         let flow = header.pointee.flows + Int(kept)
-        flow.pointee.evidence = decision.evidence
         flow.pointee.generation = header.pointee.generation
-        flow.pointee.action = decision.verdict.action
-        flow.pointee.reason = decision.verdict.reason
         flow.pointee.isReferenced = former != 0
-        if case .forward = decision.verdict.action {
-            let egress = view.ports + Int(decision.verdict.egress)
-            flow.pointee.egressIdentity = UInt32(truncatingIfNeeded: egress.pointee.identity)
-        }
-        remember(kept, hash)
         return kept
     }
 
@@ -271,6 +299,7 @@ public struct FlowCache: BitwiseCopyable, @unchecked Sendable {
     }
 
     /// Has the exact tier point to the flow of a key.
+    @_noLocks
     @inlinable
     func remember(_ place: UInt32, _ hash: UInt64) {
         let bucket = header.pointee.exact + FlowCache.bucket(hash)

@@ -3,17 +3,18 @@
 //
 //   word         63                                                                        0
 //   ingress      | in_port (32)                       | eth_type (16)     | vlan_tci (16) |
-//   destination  | eth_dst (48)                                           | 0             |
+//   destination  | eth_dst (48)                                           | tcp_flags (12) |
 //   source       | eth_src (48)                                 | nw_proto (8) | nw_tos (8) |
 //   nwSource…    | nw_src, high and low word; IPv4 in its mapped form     |
 //   nwTarget…    | nw_dst                                                 |
-//   transport    | tp_src (16)      | tp_dst (16)     | 0            (30) | nw_frag (2)   |
+//   transport    | tp_src (16)      | tp_dst (16)     | tun_id (24) | tags * 4 (4) | nw_frag (2)   |
 //
 // Names and habits are Open vSwitch's: ICMP has its type and code in tp_src and tp_dst; ARP has its operation
 // in nw_proto and its addresses in nw_src and nw_dst, with the hardware addresses in their high words; an 802.3
 // length is eth_type 0x05ff; vlan_tci is the outermost tag's with bit 12 set, 0 without a tag. A fragment has
-// no ports here, not even the first. The port is there by its identity, which is never used again, and not by
-// its number, which is.
+// no ports and no flags here, not even the first. tun_id is the VNI of the datagram a frame came in, 0 for a local
+// port. The port is there by its identity, which is never used again, and not by its number, which is. How many tags
+// there are tells frames apart whose next tag counts once the first is taken off.
 
 public import Wire
 
@@ -34,7 +35,7 @@ public struct FlowKey: BitwiseCopyable, Hashable, Sendable {
     /// Reads a frame of at least 14 bytes whose layers are in `shape`.
     @_noLocks
     @inlinable @inline(__always)
-    public init(_ frame: Superframe, _ shape: FrameShape, port: UInt64) {
+    public init(_ frame: Superframe, _ shape: FrameShape, port: UInt64, vni: UInt32 = 0) {
         let base = UnsafeRawPointer(frame.base)
         let network = Int(shape.networkOffset)
         let written = base.bigEndian16(at: network &- 2)
@@ -43,10 +44,12 @@ public struct FlowKey: BitwiseCopyable, Hashable, Sendable {
         ingress = port &<< 32 | UInt64(etherType) &<< 16 | UInt64(tag)
         destination = base.bigEndian64(at: 0) & ~0xffff
         source = base.bigEndian64(at: 6) & ~0xffff
+        // Tags are 4 bytes each, which is where their number is to stand.
+        transport = UInt64(vni) &<< 8 | UInt64(network &- EthernetView.byteCount)
         if shape.isIP {
             readIP(base + network, frame.byteCount &- network, shape)
         } else if etherType == EtherType.arp.rawValue {
-            readARP(base + network, frame.byteCount &- network)
+            self = withARP(base + network, frame.byteCount &- network)
         }
     }
 
@@ -55,10 +58,10 @@ public struct FlowKey: BitwiseCopyable, Hashable, Sendable {
     /// Set in vlan_tci when there is a tag: an 802.1Q tag of VLAN 0 is not the same as none.
     @inlinable static var tagPresent: UInt16 { 0x1000 }
 
-    @inlinable static var mapped: UInt64 { 0xffff_0000_0000 }
+    @inlinable static var mapped: UInt64 { @_noLocks get { 0xffff_0000_0000 } }
 
     /// Values of nw_frag, as Open vSwitch has them.
-    @inlinable public static var notFragment: UInt64 { 0 }
+    @inlinable public static var notFragment: UInt64 { @_noLocks get { 0 } }
     @inlinable public static var firstFragment: UInt64 { 1 }
     @inlinable public static var laterFragment: UInt64 { 3 }
 
@@ -79,16 +82,18 @@ public struct FlowKey: BitwiseCopyable, Hashable, Sendable {
         }
         let start = Int(shape.transportOffset) &- Int(shape.networkOffset)
         if shape.isFragment {
-            transport =
+            transport |=
                 FlowKey.isLaterFragment(header, count, shape) ? FlowKey.laterFragment : FlowKey.firstFragment
         } else if shape.transport == .tcp || shape.transport == .udp {
-            transport = UInt64(header.bigEndian32(at: start)) &<< 32
+            transport |= UInt64(header.bigEndian32(at: start)) &<< 32
+            if shape.transport == .tcp { destination |= UInt64(header.bigEndian16(at: start &+ 12) & 0x0fff) }
         } else if shape.upperProtocol == .icmp || shape.upperProtocol == .icmpv6, start &+ 2 <= byteCount {
             let (type, code) = (header.byte(at: start), header.byte(at: start &+ 1))
-            transport = UInt64(type) &<< 48 | UInt64(code) &<< 32
+            transport |= UInt64(type) &<< 48 | UInt64(code) &<< 32
         }
     }
 
+    @_noLocks
     @inlinable @inline(never)
     static func isLaterFragment(_ header: UnsafeRawPointer, _ count: Int, _ shape: FrameShape) -> Bool {
         if shape.network == .ipv4 { return header.bigEndian16(at: 6) & 0x1fff != 0 }
@@ -98,14 +103,17 @@ public struct FlowKey: BitwiseCopyable, Hashable, Sendable {
         return upper.fragment == .later
     }
 
+    /// By value, so that the key of any other frame can stay in registers.
     @inlinable @inline(never)
-    mutating func readARP(_ header: UnsafeRawPointer, _ count: Int) {
-        guard let arp = ARPView(checking: header, count: count) else { return }
-        source |= UInt64(arp.operation.rawValue & 0xff) &<< 8
-        networkSourceHigh = arp.senderMAC.rawValue
-        networkSourceLow = FlowKey.mapped | UInt64(arp.senderIP.rawValue)
-        networkDestinationHigh = arp.targetMAC.rawValue
-        networkDestinationLow = FlowKey.mapped | UInt64(arp.targetIP.rawValue)
+    func withARP(_ header: UnsafeRawPointer, _ count: Int) -> FlowKey {
+        guard let arp = ARPView(checking: header, count: count) else { return self }
+        var key = self
+        key.source |= UInt64(arp.operation.rawValue & 0xff) &<< 8
+        key.networkSourceHigh = arp.senderMAC.rawValue
+        key.networkSourceLow = FlowKey.mapped | UInt64(arp.senderIP.rawValue)
+        key.networkDestinationHigh = arp.targetMAC.rawValue
+        key.networkDestinationLow = FlowKey.mapped | UInt64(arp.targetIP.rawValue)
+        return key
     }
 
     // MARK: Fields
@@ -119,6 +127,18 @@ public struct FlowKey: BitwiseCopyable, Hashable, Sendable {
     public var sourceMAC: MACAddress { @_noLocks get { MACAddress(rawValue: source &>> 16) } }
     @inlinable
     public var destinationMAC: MACAddress { @_noLocks get { MACAddress(rawValue: destination &>> 16) } }
+    @inlinable public var isTagged: Bool { @_noLocks get { ingress & UInt64(FlowKey.tagPresent) != 0 } }
+    /// The outermost tag's VLAN, 0 without a tag or in one of priority only.
+    @inlinable
+    public var vlan: UInt16 { @_noLocks get { UInt16(truncatingIfNeeded: ingress & 0x0fff) } }
+    /// 12 bits.
+    @inlinable
+    public var tcpFlags: UInt16 { @_noLocks get { UInt16(truncatingIfNeeded: destination) } }
+    /// The VNI it came with.
+    @inlinable
+    public var vni: UInt32 { @_noLocks get { UInt32(truncatingIfNeeded: transport &>> 8) & 0xff_ffff } }
+    /// How many tags are looked through.
+    @inlinable var tagCount: Int { @_noLocks get { Int(transport &>> 2 & 3) } }
     /// 0, 1 or 3.
     @inlinable public var fragment: UInt64 { @_noLocks get { transport & 3 } }
     /// By its type: what carries it may still be too short or broken to be an IP packet.
@@ -168,13 +188,13 @@ public struct FlowKey: BitwiseCopyable, Hashable, Sendable {
     }
 
     /// A cheaper hash for where a wrong find is noticed: from what the frame's parser has mixed already. Keys that
-    /// differ in what it passes over share a hash.
+    /// differ in what it passes over share a hash: the segments of a connection do, whatever their flags.
     @_noLocks
     @inlinable @inline(__always)
     func quickHash(_ shape: FrameShape, _ seed: UInt64) -> UInt64 {
         FlowKey.fold(
             ingress ^ UInt64(shape.flowHash) &<< 32 ^ seed,
-            (destination &+ source &* 0x9E37_79B9_7F4A_7C15) ^ 0xBF58_476D_1CE4_E5B9)
+            (destination & ~0xffff &+ source &* 0x9E37_79B9_7F4A_7C15) ^ 0xBF58_476D_1CE4_E5B9)
     }
 
     /// 64 well-mixed bits that nobody can foresee who does not know `seed`.
@@ -228,6 +248,28 @@ public struct FlowMask: BitwiseCopyable, Hashable, Sendable {
         }
     }
 
+    @_noLocks
+    @inlinable
+    init(bits: FlowKey) { self.bits = bits }
+
+    /// What another mask keeps as well.
+    @_noLocks
+    @inlinable
+    mutating func add(_ other: FlowMask) {
+        bits.ingress |= other.bits.ingress
+        bits.destination |= other.bits.destination
+        bits.source |= other.bits.source
+        bits.networkSourceHigh |= other.bits.networkSourceHigh
+        bits.networkSourceLow |= other.bits.networkSourceLow
+        bits.networkDestinationHigh |= other.bits.networkDestinationHigh
+        bits.networkDestinationLow |= other.bits.networkDestinationLow
+        bits.transport |= other.bits.transport
+    }
+
+    /// As Open vSwitch has it: the VLAN and whether there is a tag.
+    @_noLocks @inlinable public mutating func addVLAN() { bits.ingress |= 0x1fff }
+    @_noLocks mutating func addVNI() { bits.transport |= 0xffff_ff00 }
+    @_noLocks mutating func addTagCount() { bits.transport |= 3 &<< 2 }
     @_noLocks @inlinable public mutating func addSourceMAC() { bits.source |= ~0xffff }
     @_noLocks @inlinable public mutating func addDestinationMAC() { bits.destination |= ~0xffff }
 

@@ -19,11 +19,15 @@ public struct ForwardingStatistics: Equatable, Sendable {
 /// An address heard on another port than before.
 public struct ForwardingMove: Equatable, Sendable {
     public var address: MACAddress
+    /// 0 for untagged frames.
+    public var vlan: UInt16 = 0
     public var from: UInt32
     public var to: UInt32
 }
 
 extension ForwardingTable {
+    private static func vlan(of key: UInt64) -> UInt16 { UInt16(key >> 48) }
+
     /// The moves after the first `count` there ever were, as far as they are remembered.
     public func moves(since count: UInt64) -> [ForwardingMove] {
         let total = header.pointee.moves
@@ -32,7 +36,9 @@ extension ForwardingTable {
         guard first < total else { return [] }
         return (first..<total).map { number in
             let move = header.pointee.recentMoves[Int(number % ForwardingTable.moveCapacity)]
-            return ForwardingMove(address: MACAddress(rawValue: move.address), from: move.from, to: move.to)
+            return ForwardingMove(
+                address: MACAddress(rawValue: move.key), vlan: ForwardingTable.vlan(of: move.key),
+                from: move.from, to: move.to)
         }
     }
 
@@ -60,21 +66,22 @@ extension ForwardingTable {
     /// Pins an address to a port, replacing what was learned or pinned. False when static entries already
     /// fill the table.
     @discardableResult
-    public func setStatic(_ address: MACAddress, port: UInt32, member: UInt32) -> Bool {
-        let old = find(address.rawValue)
+    public func setStatic(_ address: MACAddress, vlan: UInt16 = 0, port: UInt32, member: UInt32) -> Bool {
+        let key = ForwardingTable.key(address, vlan)
+        let old = find(key)
         if old != 0 { remove(old) }
         if header.pointee.count == header.pointee.capacity, !evictOne() { return false }
         let entry = takePlace()
-        fill(entry, address.rawValue | 1 << 63, port, member, 0)
-        enter(entry, address.rawValue)
+        fill(entry, key | 1 << 63, port, member, 0)
+        enter(entry, key)
         header.pointee.staticCount += 1
         return true
     }
 
     /// Unpins an address. False when it was not pinned.
     @discardableResult
-    public func removeStatic(_ address: MACAddress) -> Bool {
-        let entry = find(address.rawValue)
+    public func removeStatic(_ address: MACAddress, vlan: UInt16 = 0) -> Bool {
+        let entry = find(ForwardingTable.key(address, vlan))
         guard entry != 0, header.pointee.entries[Int(entry)].isStatic else { return false }
         remove(entry)
         return true
@@ -82,16 +89,16 @@ extension ForwardingTable {
 
     /// Forgets a learned address. False when there is none.
     @discardableResult
-    public func forget(_ address: MACAddress) -> Bool {
-        let entry = find(address.rawValue)
+    public func forget(_ address: MACAddress, vlan: UInt16 = 0) -> Bool {
+        let entry = find(ForwardingTable.key(address, vlan))
         guard entry != 0, !header.pointee.entries[Int(entry)].isStatic else { return false }
         remove(entry)
         return true
     }
 
     /// The entry of an address, nil when there is none or it has expired.
-    public func entry(_ address: MACAddress, nowSeconds: UInt32) -> ForwardingEntry? {
-        let entry = find(address.rawValue)
+    public func entry(_ address: MACAddress, vlan: UInt16 = 0, nowSeconds: UInt32) -> ForwardingEntry? {
+        let entry = find(ForwardingTable.key(address, vlan))
         return entry == 0 ? nil : entries(in: Int(entry) - 1..<Int(entry), nowSeconds: nowSeconds).first
     }
 
@@ -147,7 +154,8 @@ extension ForwardingTable {
             guard place.word != 0, !isExpired(entry, nowSeconds) else { continue }
             result.append(
                 ForwardingEntry(
-                    address: MACAddress(rawValue: place.address), port: place.port, isStatic: place.isStatic,
+                    address: MACAddress(rawValue: place.key), vlan: ForwardingTable.vlan(of: place.key),
+                    port: place.port, isStatic: place.isStatic,
                     ageSeconds: place.isStatic ? 0 : nowSeconds &- place.seenSeconds))
         }
         return result
@@ -167,16 +175,16 @@ extension ForwardingTable {
             let place = other.header.pointee.entries[number]
             guard place.word != 0 else { continue }
             if place.isStatic {
-                setStatic(MACAddress(rawValue: place.address), port: place.port, member: place.member)
+                setStatic(
+                    MACAddress(rawValue: place.key), vlan: ForwardingTable.vlan(of: place.key),
+                    port: place.port, member: place.member)
             } else {
                 learned.append(place)
             }
         }
         learned.sort { Int32(bitPattern: $0.seenSeconds &- $1.seenSeconds) < 0 }
         for place in learned {
-            _ = learn(
-                MACAddress(rawValue: place.address), port: place.port, member: place.member,
-                nowSeconds: place.seenSeconds)
+            _ = learn(place.key, port: place.port, member: place.member, nowSeconds: place.seenSeconds)
         }
     }
 }

@@ -2,6 +2,59 @@
 // which the member that holds most is found. Changed by whoever may change the table.
 
 extension ForwardingTable {
+    /// Learns as `learn` does on a port that may have no more than `limit` learned addresses, 0 for any number. One
+    /// that is new or moves there is `limited` when it has that many; those that have expired make room.
+    @_noLocks
+    @inlinable
+    func learn(
+        _ key: UInt64, port: UInt32, member: UInt32, limit: UInt32, nowSeconds: UInt32
+    ) -> LearnOutcome {
+        let entry = find(key)
+        if limit == 0 || entry != 0 && isAt(entry, key, port, nowSeconds) {
+            return learn(key, port: port, member: member, nowSeconds: nowSeconds)
+        }
+        let isShared = header.pointee.isShared
+        guard !isShared || tryLock() else { return .postponed }
+        let outcome = learnLimited(key, port, member, limit, nowSeconds)
+        if isShared { unlock() }
+        return outcome
+    }
+
+    /// Whether `learn` would say `limited`: for those who only ask.
+    @_noLocks
+    @inlinable
+    func isLimited(
+        _ key: UInt64, _ port: UInt32, _ member: UInt32, _ limit: UInt32, _ nowSeconds: UInt32
+    ) -> Bool {
+        let it = header.pointee.members[Int(member)]
+        if limit == 0 || it.count < limit || isExpired(it.oldest, nowSeconds) { return false }
+        let entry = find(key)
+        return entry == 0 || !isAt(entry, key, port, nowSeconds)
+    }
+
+    /// Whether learning changes no port's count: the address is static, or alive on this port.
+    @inlinable
+    func isAt(_ entry: UInt32, _ key: UInt64, _ port: UInt32, _ nowSeconds: UInt32) -> Bool {
+        header.pointee.entries[Int(entry)].isStatic
+            || holds(entry, key, port: port, nowSeconds: nowSeconds)
+    }
+
+    @inlinable @inline(never)
+    func learnLimited(
+        _ key: UInt64, _ port: UInt32, _ member: UInt32, _ limit: UInt32, _ nowSeconds: UInt32
+    ) -> LearnOutcome {
+        let it = header.pointee.members + Int(member)
+        // At most one more than there may be, unless the limit was lowered.
+        while it.pointee.count >= limit, isExpired(it.pointee.oldest, nowSeconds) {
+            remove(it.pointee.oldest)
+            header.pointee.expirations &+= 1
+        }
+        let entry = find(key)
+        let isCounted = entry != 0 && header.pointee.entries[Int(entry)].member == member
+        if it.pointee.count >= limit, !isCounted { return .limited }
+        return learnAlone(key, port: port, member: member, nowSeconds: nowSeconds)
+    }
+
     @_noLocks
     @inlinable
     func link(_ entry: UInt32) {

@@ -1,7 +1,6 @@
 // What several workers do to one MAC table at a time. The rules are at the top of ForwardingTable.swift.
 
 public import Synchronization
-public import Wire
 
 extension ForwardingTable {
     /// Takes the right to change the table, unless another worker has it.
@@ -29,17 +28,16 @@ extension ForwardingTable {
     /// Learns without the lock what needs none: an address known on that port.
     @_noLocks
     @inlinable @inline(never)
-    func learnShared(_ address: MACAddress, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome
-    {
-        let entry = find(address.rawValue)
+    func learnShared(_ key: UInt64, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome {
+        let entry = find(key)
         if entry != 0 {
             let isStatic = header.pointee.entries[Int(entry)].isStatic
-            let former = self.port(of: entry, address)
+            let former = self.port(of: entry, key)
             if isStatic { return former == port ? .refreshed : .refused }
-            if former == port, refreshShared(entry, address, nowSeconds: nowSeconds) { return .refreshed }
+            if former == port, refreshShared(entry, key, nowSeconds: nowSeconds) { return .refreshed }
         }
         guard tryLock() else { return .postponed }
-        let outcome = learnAlone(address, port: port, member: member, nowSeconds: nowSeconds)
+        let outcome = learnAlone(key, port: port, member: member, nowSeconds: nowSeconds)
         unlock()
         return outcome
     }
@@ -47,7 +45,7 @@ extension ForwardingTable {
     /// Notes that a known address was heard; false when it has expired, which takes learning to undo.
     @_noLocks
     @inlinable @inline(never)
-    func refreshShared(_ entry: UInt32, _ address: MACAddress, nowSeconds: UInt32) -> Bool {
+    func refreshShared(_ entry: UInt32, _ key: UInt64, nowSeconds: UInt32) -> Bool {
         let place = header.pointee.entries + Int(entry)
         let age = Int32(bitPattern: nowSeconds &- place.pointee.seenSeconds)
         guard age > 0 else { return true }
@@ -55,7 +53,7 @@ extension ForwardingTable {
         place.pointee.seenSeconds = nowSeconds
         guard tryLock() else { return true }
         // Until now the entry may have been given to another address.
-        if place.pointee.word == address.rawValue { makeNewest(entry) }
+        if place.pointee.word == key { makeNewest(entry) }
         unlock()
         return true
     }

@@ -1,4 +1,7 @@
-// The MAC table (FDB) of one bridge: which port a MAC address was last heard on.
+// The MAC table (FDB) of one bridge: which port a MAC address was last heard on, in each VLAN by itself.
+//
+// An entry's key is its address with the VLAN above it (IEEE 802.1Q's independent learning): 0 is a frame without
+// a tag, or with one of priority only. What follows says "address" for both together.
 //
 // Contract. The bridge's workers read and write it while they run; the control plane touches it only while all
 // of them are parked between two breaths. Memory comes from outside, zeroed, and is never grown: capacity is a
@@ -41,11 +44,15 @@ public enum LearnOutcome: BitwiseCopyable, Sendable {
     case refused
     /// Another worker is changing the table: the next frame will do.
     case postponed
+    /// The port has as many addresses as it may have.
+    case limited
 }
 
 /// One entry as the control plane sees it.
 public struct ForwardingEntry: Equatable, Sendable {
     public var address: MACAddress
+    /// 0 for untagged frames.
+    public var vlan: UInt16 = 0
     public var port: UInt32
     public var isStatic: Bool
     public var ageSeconds: UInt32
@@ -59,7 +66,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     /// Entry 0, member 0 of a list: "none", so that zeroed memory is an empty table.
     @frozen @usableFromInline
     struct Entry: BitwiseCopyable {
-        /// 48 address bits; bit 63 marks a static entry; 0 marks a free place.
+        /// 48 address bits, 12 of the VLAN; bit 63 marks a static entry; 0 marks a free place.
         @usableFromInline var word: UInt64
         @usableFromInline var port: UInt32
         @usableFromInline var member: UInt32
@@ -69,7 +76,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         @usableFromInline var newer: UInt32
         @usableFromInline var unused: UInt32
 
-        @inlinable var address: UInt64 { @_noLocks get { word & 0xffff_ffff_ffff } }
+        @inlinable var key: UInt64 { @_noLocks get { word & ~(1 &<< 63) } }
         @inlinable var isStatic: Bool { @_noLocks get { word &>> 63 == 1 } }
     }
 
@@ -86,13 +93,13 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     /// One of the last moves; the table keeps `moveCapacity` of them, by number.
     @frozen @usableFromInline
     struct Move: BitwiseCopyable {
-        @usableFromInline var address: UInt64
+        @usableFromInline var key: UInt64
         @usableFromInline var from: UInt32
         @usableFromInline var to: UInt32
 
         @inlinable
-        init(address: UInt64, from: UInt32, to: UInt32) {
-            self.address = address
+        init(key: UInt64, from: UInt32, to: UInt32) {
+            self.key = key
             self.from = from
             self.to = to
         }
@@ -184,21 +191,28 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
 
     // MARK: Lookup
 
+    /// What an address has its entry by in a VLAN, 0…4095.
+    @_noLocks
     @inlinable
-    func slot(of address: UInt64) -> UInt64 {
-        let mixed = (address ^ header.pointee.seed) &* 0x9E37_79B9_7F4A_7C15
+    static func key(_ address: MACAddress, _ vlan: UInt16) -> UInt64 {
+        address.rawValue | UInt64(vlan) &<< 48
+    }
+
+    @inlinable
+    func slot(of key: UInt64) -> UInt64 {
+        let mixed = (key ^ header.pointee.seed) &* 0x9E37_79B9_7F4A_7C15
         return ((mixed ^ (mixed &>> 29)) &* 0xBF58_476D_1CE4_E5B9) &>> header.pointee.indexShift
     }
 
-    /// The entry of an address, 0 when there is none.
+    /// The entry of a key, 0 when there is none.
     @_noLocks
     @inlinable
-    func find(_ address: UInt64) -> UInt32 {
+    func find(_ key: UInt64) -> UInt32 {
         let mask = header.pointee.indexMask
-        var slot = self.slot(of: address)
+        var slot = self.slot(of: key)
         while true {
             let entry = header.pointee.index[Int(truncatingIfNeeded: slot)]
-            if entry == 0 || header.pointee.entries[Int(entry)].address == address { return entry }
+            if entry == 0 || header.pointee.entries[Int(entry)].key == key { return entry }
             slot = (slot &+ 1) & mask
         }
     }
@@ -214,23 +228,24 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     /// The port an address was last heard on, or `UInt32.max`.
     @_noLocks
     @inlinable
-    public func lookup(_ address: MACAddress, nowSeconds: UInt32) -> UInt32 {
-        let entry = find(address.rawValue)
+    public func lookup(_ address: MACAddress, vlan: UInt16 = 0, nowSeconds: UInt32) -> UInt32 {
+        let key = ForwardingTable.key(address, vlan)
+        let entry = find(key)
         guard entry != 0, !isExpired(entry, nowSeconds) else { return .max }
-        return port(of: entry, address)
+        return port(of: entry, key)
     }
 
-    /// The port of an address that was found in place `entry`, or `UInt32.max` when it no longer is there.
+    /// The port of a key that was found in place `entry`, or `UInt32.max` when it no longer is there.
     @_noLocks
     @inlinable
-    func port(of entry: UInt32, _ address: MACAddress) -> UInt32 {
+    func port(of entry: UInt32, _ key: UInt64) -> UInt32 {
         let place = header.pointee.entries + Int(entry)
         guard header.pointee.isShared else { return place.pointee.port }
         let word = place.pointee.word
         atomicMemoryFence(ordering: .acquiring)
         let port = place.pointee.port
         atomicMemoryFence(ordering: .acquiring)
-        let isThere = word != 0 && place.pointee.word == word && place.pointee.address == address.rawValue
+        let isThere = word != 0 && place.pointee.word == word && place.pointee.key == key
         return isThere ? port : .max
     }
 
@@ -240,12 +255,21 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     @inlinable
     var additions: UInt32 { @_noLocks get { header.pointee.additions } }
 
-    /// Whether place `entry` has `address`, alive, on `port`.
+    /// The same for a look that follows: what another worker adds meanwhile counts as later.
     @_noLocks
     @inlinable
-    func holds(_ entry: UInt32, _ address: MACAddress, port: UInt32, nowSeconds: UInt32) -> Bool {
+    func additionsBeforeLook() -> UInt32 {
+        let additions = header.pointee.additions
+        atomicMemoryFence(ordering: .acquiring)
+        return additions
+    }
+
+    /// Whether place `entry` has `key`, alive, on `port`.
+    @_noLocks
+    @inlinable
+    func holds(_ entry: UInt32, _ key: UInt64, port: UInt32, nowSeconds: UInt32) -> Bool {
         let place = header.pointee.entries[Int(entry)]
-        guard place.address == address.rawValue, place.port == port, !isExpired(entry, nowSeconds) else {
+        guard place.key == key, place.port == port, !isExpired(entry, nowSeconds) else {
             return false
         }
         guard header.pointee.isShared else { return true }
@@ -253,15 +277,15 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
         return place.word != 0 && header.pointee.entries[Int(entry)].word == place.word
     }
 
-    /// What `learn` does for an address that is in place `entry` already. False when it is not, or would move.
+    /// What `learn` does for a key that is in place `entry` already. False when it is not, or would move.
     @_noLocks
     @inlinable
-    func refresh(_ entry: UInt32, _ address: MACAddress, port: UInt32, nowSeconds: UInt32) -> Bool {
+    func refresh(_ entry: UInt32, _ key: UInt64, port: UInt32, nowSeconds: UInt32) -> Bool {
         let place = header.pointee.entries + Int(entry)
-        guard place.pointee.address == address.rawValue else { return false }
+        guard place.pointee.key == key else { return false }
         if place.pointee.isStatic { return true }
         guard place.pointee.port == port else { return false }
-        if header.pointee.isShared { return refreshShared(entry, address, nowSeconds: nowSeconds) }
+        if header.pointee.isShared { return refreshShared(entry, key, nowSeconds: nowSeconds) }
         if place.pointee.seenSeconds != nowSeconds { touch(entry, nowSeconds) }
         return true
     }
@@ -271,20 +295,35 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     /// Records that `address` was heard on `port`, whose number within the bridge is `member` (1…65,535).
     @_noLocks
     @inlinable
-    public func learn(_ address: MACAddress, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome
-    {
+    public func learn(
+        _ address: MACAddress, vlan: UInt16 = 0, port: UInt32, member: UInt32, nowSeconds: UInt32
+    ) -> LearnOutcome {
+        learn(ForwardingTable.key(address, vlan), port: port, member: member, nowSeconds: nowSeconds)
+    }
+
+    @_noLocks
+    @inlinable
+    func learn(_ key: UInt64, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome {
         if header.pointee.isShared {
-            return learnShared(address, port: port, member: member, nowSeconds: nowSeconds)
+            return learnShared(key, port: port, member: member, nowSeconds: nowSeconds)
         }
-        return learnAlone(address, port: port, member: member, nowSeconds: nowSeconds)
+        return learnAlone(key, port: port, member: member, nowSeconds: nowSeconds)
+    }
+
+    /// Learns, and returns the place where the key then is, 0 when it is in none.
+    @_noLocks
+    @inlinable
+    func note(_ key: UInt64, port: UInt32, member: UInt32, nowSeconds: UInt32) -> UInt32 {
+        _ = learn(key, port: port, member: member, nowSeconds: nowSeconds)
+        return find(key)
     }
 
     /// What `learn` does when nobody else changes the table.
     @_noLocks
     @inlinable @inline(__always)
-    func learnAlone(_ address: MACAddress, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome {
-        let entry = find(address.rawValue)
-        guard entry != 0 else { return add(address.rawValue, port, member, nowSeconds) }
+    func learnAlone(_ key: UInt64, port: UInt32, member: UInt32, nowSeconds: UInt32) -> LearnOutcome {
+        let entry = find(key)
+        guard entry != 0 else { return add(key, port, member, nowSeconds) }
         let place = header.pointee.entries + Int(entry)
         if place.pointee.isStatic { return place.pointee.port == port ? .refreshed : .refused }
         if place.pointee.port == port {
@@ -299,12 +338,12 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     @inlinable @inline(never)
     func move(_ entry: UInt32, _ port: UInt32, _ member: UInt32, _ nowSeconds: UInt32) -> LearnOutcome {
         let place = header.pointee.entries + Int(entry)
-        let address = place.pointee.address
+        let key = place.pointee.key
         let wasExpired = isExpired(entry, nowSeconds)
         let former = place.pointee.port
         unlink(entry)
         place.pointee.word = 0
-        fill(entry, address, port, member, nowSeconds)
+        fill(entry, key, port, member, nowSeconds)
         link(entry)
         noteAbsence()
         if wasExpired {
@@ -313,7 +352,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             return .added
         }
         let slot = Int(truncatingIfNeeded: header.pointee.moves % ForwardingTable.moveCapacity)
-        header.pointee.recentMoves[slot] = Move(address: address, from: former, to: port)
+        header.pointee.recentMoves[slot] = Move(key: key, from: former, to: port)
         header.pointee.moves &+= 1
         return .moved
     }
@@ -327,7 +366,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     }
 
     @inlinable
-    func add(_ address: UInt64, _ port: UInt32, _ member: UInt32, _ nowSeconds: UInt32) -> LearnOutcome {
+    func add(_ key: UInt64, _ port: UInt32, _ member: UInt32, _ nowSeconds: UInt32) -> LearnOutcome {
         var outcome = LearnOutcome.added
         if header.pointee.count == header.pointee.capacity {
             guard evictOne() else {
@@ -337,9 +376,9 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
             outcome = .addedByEviction
         }
         let entry = takePlace()
-        fill(entry, address, port, member, nowSeconds)
+        fill(entry, key, port, member, nowSeconds)
         link(entry)
-        enter(entry, address)
+        enter(entry, key)
         return outcome
     }
 
@@ -384,8 +423,8 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
 
     /// Puts an entry that is whole into the index.
     @inlinable
-    func enter(_ entry: UInt32, _ address: UInt64) {
-        var slot = self.slot(of: address)
+    func enter(_ entry: UInt32, _ key: UInt64) {
+        var slot = self.slot(of: key)
         while header.pointee.index[Int(truncatingIfNeeded: slot)] != 0 {
             slot = (slot &+ 1) & header.pointee.indexMask
         }
@@ -396,6 +435,7 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     }
 
     /// Takes an entry out of lists and index and frees its place.
+    @_noLocks
     @inlinable
     func remove(_ entry: UInt32) {
         let place = header.pointee.entries + Int(entry)
@@ -417,14 +457,14 @@ public struct ForwardingTable: BitwiseCopyable, @unchecked Sendable {
     func removeFromIndex(_ entry: UInt32) {
         let index = header.pointee.index
         let mask = header.pointee.indexMask
-        var hole = slot(of: header.pointee.entries[Int(entry)].address)
+        var hole = slot(of: header.pointee.entries[Int(entry)].key)
         while index[Int(truncatingIfNeeded: hole)] != entry { hole = (hole &+ 1) & mask }
         var probe = hole
         while true {
             probe = (probe &+ 1) & mask
             let other = index[Int(truncatingIfNeeded: probe)]
             if other == 0 { break }
-            let home = slot(of: header.pointee.entries[Int(other)].address)
+            let home = slot(of: header.pointee.entries[Int(other)].key)
             if (probe &- home) & mask >= (probe &- hole) & mask {
                 index[Int(truncatingIfNeeded: hole)] = other
                 hole = probe

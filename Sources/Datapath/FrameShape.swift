@@ -94,19 +94,22 @@ public struct FrameShape: BitwiseCopyable {
     }
 
     /// Up to two VLAN tags are looked through.
-    @inlinable static var maximumTags: Int { 2 }
+    @inlinable static var maximumTags: Int { @_noLocks get { 2 } }
 
     /// Parses a frame of at least 14 bytes.
     @_noLocks
+    @inlinable @inline(__always)
+    public init(_ frame: Superframe) { self.init(UnsafeRawPointer(frame.base), count: frame.byteCount) }
+
+    @_noLocks
     @inlinable
-    public init(_ frame: Superframe) {
-        let base = UnsafeRawPointer(frame.base)
-        guard let ethernet = EthernetView(checking: base, count: frame.byteCount) else { return }
+    init(_ base: UnsafeRawPointer, count: Int) {
+        guard let ethernet = EthernetView(checking: base, count: count) else { return }
         var etherType = ethernet.etherType
         var offset = EthernetView.byteCount
         var tags = 0
         while tags < FrameShape.maximumTags, etherType == .vlan || etherType == .serviceVLAN,
-            let tag = VLANView(checking: base + offset, count: frame.byteCount &- offset)
+            let tag = VLANView(checking: base + offset, count: count &- offset)
         {
             etherType = tag.etherType
             offset &+= VLANView.byteCount
@@ -114,9 +117,9 @@ public struct FrameShape: BitwiseCopyable {
         }
         networkOffset = UInt16(truncatingIfNeeded: offset)
         if etherType == .ipv4 {
-            readIPv4(base, offset, frame.byteCount)
+            readIPv4(base, offset, count)
         } else if etherType == .ipv6 {
-            readIPv6(base, offset, frame.byteCount)
+            readIPv6(base, offset, count)
         }
         if !isIP {
             let words =

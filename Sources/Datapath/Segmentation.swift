@@ -37,6 +37,18 @@ public struct SegmentPlan: BitwiseCopyable {
         count = (payloadByteCount &+ segmentByteCount &- 1) / segmentByteCount
     }
 
+    /// Where the IP header is, bytes from the start of the frame.
+    public var networkOffset: UInt16 { @_noLocks get { shape.networkOffset } }
+
+    /// Whether the checksum that is left to be completed is the one of the headers found here: what a kernel that is
+    /// to cut the frame relies on.
+    @_noLocks
+    @inlinable
+    public func fits(_ offload: Offload) -> Bool {
+        offload.needsChecksum && offload.checksumStart == shape.transportOffset
+            && Int(offload.checksumOffset) == shape.transport.checksumOffset
+    }
+
     /// Bytes of layer 3 in a full segment: what is compared with an MTU.
     @inlinable
     public var networkByteCount: Int {
@@ -49,12 +61,21 @@ public struct SegmentPlan: BitwiseCopyable {
         min(segmentByteCount, payloadByteCount &- index &* segmentByteCount)
     }
 
+    /// Where the payload of segment `index` is.
+    @_noLocks
+    @inlinable
+    public func payload(of index: Int, in frame: Superframe) -> UnsafeMutableRawPointer {
+        frame.isTrain
+            ? frame.train.payload + index &* frame.train.strideByteCount
+            : frame.base + (headerByteCount &+ index &* segmentByteCount)
+    }
+
     /// Writes the headers of segment `index` of `frame`, `headerByteCount` bytes, checksums included.
     @_noLocks
     @inlinable
     public func emitHeader(_ index: Int, of frame: Superframe, to header: UnsafeMutableRawPointer) {
         copyBytes(from: UnsafeRawPointer(frame.base), to: header, count: headerByteCount)
-        let payload = frame.base + (headerByteCount &+ index &* segmentByteCount)
+        let payload = payload(of: index, in: frame)
         let payloadCount = byteCount(of: index)
         let transport = header + Int(shape.transportOffset)
         let transportCount = headerByteCount &- Int(shape.transportOffset)

@@ -39,6 +39,20 @@ public struct Offload: BitwiseCopyable, Sendable, Equatable {
         self.checksumOffset = checksumOffset
     }
 
+    // By switch: a derived `==` is opaque to the no-locks proof.
+    /// Larger than what will be sent.
+    @inlinable public var isSegmented: Bool {
+        @_noLocks get {
+            if case .none = segmentation { false } else { true }
+        }
+    }
+    /// UDP datagrams of one size behind one header.
+    @inlinable public var isUDPSegmented: Bool {
+        @_noLocks get {
+            if case .udp = segmentation { true } else { false }
+        }
+    }
+
     /// A frame that is complete as it stands.
     @inlinable public static var none: Offload { @_noLocks get { Offload() } }
 }
@@ -56,6 +70,8 @@ public struct Train: BitwiseCopyable {
     public var strideByteCount: Int
     /// Ethernet to L4, at the superframe's `base`.
     public var headerByteCount: Int
+    /// Whether the headers are no longer those that its frames came with.
+    public var isChanged = false
 
     @_noLocks
     @inlinable
@@ -79,6 +95,10 @@ public struct Superframe: BitwiseCopyable {
     /// Bytes from `base` to the end of the payload; no FCS.
     public var byteCount: Int
     public var offload: Offload
+    /// Frames on the wire it stands for: more than one for a superframe that came whole from a tunnel.
+    public var wireFrameCount = 1
+    /// Bytes of those frames, each with its headers; 0 while it stands for itself.
+    public var wireByteCount = 0
     /// Where the payload is when it does not follow the headers.
     public var train: Train
 
@@ -93,11 +113,13 @@ public struct Superframe: BitwiseCopyable {
     }
 
     @inlinable public var isTrain: Bool { @_noLocks get { train.frameCount > 0 } }
-    /// What it counts for: the frames of a train, else one.
-    @inlinable public var frameCount: Int { @_noLocks get { isTrain ? train.frameCount : 1 } }
+    /// What it counts for: the frames of a train, or on the wire; else one.
+    @inlinable public var frameCount: Int { @_noLocks get { isTrain ? train.frameCount : wireFrameCount } }
     /// Bytes it counts for.
     @inlinable public var accountedByteCount: Int {
-        @_noLocks get { isTrain ? train.receivedByteCount : byteCount }
+        @_noLocks get {
+            isTrain ? train.receivedByteCount : wireFrameCount > 1 ? wireByteCount : byteCount
+        }
     }
 
     /// The first frame of a train, as it came; else the frame itself.
@@ -110,8 +132,23 @@ public struct Superframe: BitwiseCopyable {
         }
     }
 
+    /// Writes all of it in one piece.
+    @_noLocks
+    func copy(to target: UnsafeMutableRawPointer) {
+        guard isTrain else { return copyBytes(from: UnsafeRawPointer(base), to: target, count: byteCount) }
+        copyBytes(from: UnsafeRawPointer(base), to: target, count: train.headerByteCount)
+        var written = train.headerByteCount
+        var payload = UnsafeRawPointer(train.payload)
+        while written < byteCount {
+            let count = min(Int(offload.segmentByteCount), byteCount &- written)
+            copyBytes(from: payload, to: target + written, count: count)
+            payload += train.strideByteCount
+            written &+= count
+        }
+    }
+
     /// Largest frame any port or peer can hand over: a 64 KiB IP packet, Ethernet and two tags.
-    @inlinable public static var maximumByteCount: Int { 65_536 + 22 }
+    @inlinable public static var maximumByteCount: Int { @_noLocks get { 65_536 + 22 } }
 
     /// Adds the missing part of a partial checksum in place. False when the metadata points outside the frame.
     /// Not for trains: they go to local ports only, which take a partial checksum.

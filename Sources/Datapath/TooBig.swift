@@ -8,7 +8,7 @@ public import Wire
 @frozen
 public enum TooBig {
     /// Room for the largest answer: Ethernet, two tags and the 1,280 bytes of a minimum IPv6 MTU.
-    @inlinable public static var maximumByteCount: Int { 22 + 1280 }
+    @inlinable public static var maximumByteCount: Int { @_noLocks get { 22 + 1280 } }
     /// The least MTU an answer may name (RFC 791, RFC 8200 §5).
     @inlinable public static var minimumIPv4MTU: Int { 68 }
     @inlinable public static var minimumIPv6MTU: Int { 1280 }

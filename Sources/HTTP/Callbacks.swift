@@ -1,5 +1,6 @@
 import CMicroHTTPD
 import Glibc
+import Trust
 
 /// libmicrohttpd's callbacks: C pointers in, Swift values to `ServerCore`. No decisions here.
 ///
@@ -21,10 +22,12 @@ let connectionChanged: MHD_NotifyConnectionCallback = { context, handle, socketC
     guard let core = core(context), let handle, let socketContext else { return }
     switch event {
     case .CONNECTION_NOTIFY_STARTED:
+        let session = viaduct_mhd_tls_session(handle).map { OpaquePointer($0) }
         let connection = Connection(
-            handle: handle, descriptor: viaduct_mhd_connection_fd(handle), now: Monotonic.now,
-            limits: core.limits)
+            handle: handle, descriptor: viaduct_mhd_connection_fd(handle), session: session,
+            credentials: session == nil ? nil : core.tls?.current, now: Monotonic.now, limits: core.limits)
         socketContext.pointee = Unmanaged.passRetained(connection).toOpaque()
+        connection.beginHandshake()
         core.accepted(connection)
     default:
         guard let retained = socketContext.pointee else { return }
@@ -56,7 +59,7 @@ let keepEscapes: @convention(c) (RawContext?, OpaquePointer?, UnsafeMutablePoint
 let logLine: @convention(c) (RawContext?, UnsafePointer<CChar>?) -> Void = { context, line in
     guard let core = core(context), let line else { return }
     let text = String(cString: line).split(separator: "\n").joined(separator: " ")
-    core.log.write("libmicrohttpd: \(text)")
+    core.heard(text)
 }
 
 let answerRequest: MHD_AccessHandlerCallback = {
@@ -100,3 +103,10 @@ private func headers(of handle: OpaquePointer) -> [(name: String, value: String)
 private func text(_ bytes: UnsafePointer<CChar>, _ count: Int) -> String {
     String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
 }
+
+/// libmicrohttpd wants a way to find a certificate before it starts with TLS. Every session gets its own before its
+/// handshake (`Connection.beginHandshake`); one that has not shall have none.
+let noCertificate:
+    @convention(c) (
+        OpaquePointer?, RawContext?, Int32, RawContext?, Int32, RawContext?, RawContext?, RawContext?
+    ) -> Int32 = { _, _, _, _, _, _, _, _ in -1 }

@@ -1,6 +1,7 @@
 import CMicroHTTPD
 import Glibc
 import Synchronization
+import Trust
 
 /// One client connection, from libmicrohttpd's STARTED to its CLOSED notification, over all its requests.
 ///
@@ -40,11 +41,22 @@ final class Connection: @unchecked Sendable {
         var task: Task<Void, Never>?
         /// While it is the body of the answer.
         var stream: HTTPStream?
+        /// What was found of the client's certificate, and by which credentials.
+        var verdict: (by: ServerCredentials, is: PeerVerdict)?
     }
 
     let handle: OpaquePointer
     let remote: String
+    /// Without the port; nil for a Unix socket.
+    let address: Substring?
     let descriptor: Int32
+    /// Of TLS; libmicrohttpd's, which frees it between the end of the last request and CLOSED: other threads use it
+    /// only while they keep `Shared.stream` from ending.
+    private let session: OpaquePointer?
+    /// What the handshake uses: GnuTLS refers to it as long as the session lives.
+    private let credentials: ServerCredentials?
+    /// Who is at the other end of a Unix socket; nil for TCP.
+    private let process: HTTPPeer?
 
     // Only the libmicrohttpd thread.
     var stage = Stage.awaitingHead
@@ -53,6 +65,8 @@ final class Connection: @unchecked Sendable {
     var body: [UInt8] = []
     var receivedByteCount = 0
     var bodyByteCountLimit = 0
+    /// Whether this request, whose body is large, is of somebody unknown; nil until that was asked.
+    var isStranger: Bool?
     /// Whether this request is in `ServerCore.raisedBodyCount`.
     var hasRaisedBody = false
     /// Whether this request is in `ServerCore.inFlightCount`.
@@ -60,11 +74,56 @@ final class Connection: @unchecked Sendable {
 
     let shared: Mutex<Shared>
 
-    init(handle: OpaquePointer, descriptor: Int32, now: ConnectionClock.Instant, limits: HTTPLimits) {
+    init(
+        handle: OpaquePointer, descriptor: Int32, session: OpaquePointer?, credentials: ServerCredentials?,
+        now: ConnectionClock.Instant, limits: HTTPLimits
+    ) {
         self.handle = handle
         self.descriptor = descriptor
-        remote = SocketName.peer(descriptor)
+        self.session = session
+        self.credentials = credentials
+        let remote = SocketName.peer(descriptor)
+        self.remote = remote
+        address = remote.lastIndex(of: ":").map { remote[..<$0] }
+        process = remote == "unix" ? PeerProcess.of(descriptor) : nil
         shared = Mutex(Shared(clock: ConnectionClock(now: now, limits: limits)))
+    }
+
+    /// Chooses certificate and authorities for the handshake that is about to begin. A session that cannot have
+    /// them would find no certificate at all, and fails.
+    func beginHandshake() {
+        if let session, credentials?.begin(session) != true { _ = shutdown(descriptor, Int32(SHUT_RDWR)) }
+    }
+
+    /// Who is at the other end, at the time of a request. A certificate is looked at once, and again when the
+    /// files have changed since: what is not accepted any more ends with the next request, not with the connection.
+    func peer(accepting current: ServerCredentials?) -> HTTPPeer {
+        if let process { return process }
+        return shared.withLock { look(&$0, current) }
+    }
+
+    /// Whether a certificate was shown that is not accepted any more: no next request will tell a stream that.
+    func isRefused(by current: ServerCredentials?, while stream: HTTPStream) -> Bool {
+        shared.withLock { shared in
+            guard shared.stream === stream, case .refused = look(&shared, current) else { return false }
+            return true
+        }
+    }
+
+    private func look(_ shared: inout Shared, _ current: ServerCredentials?) -> HTTPPeer {
+        guard let session, let current else { return .address }
+        let known = shared.verdict.flatMap { $0.by === current ? $0.is : nil }
+        let verdict = known ?? current.verdict(on: session)
+        shared.verdict = (current, verdict)
+        let now = time(nil)
+        switch verdict {
+        case .accepted(let certificate):
+            if certificate.endsAt <= now { return .refused("it has expired") }
+            if current.listsEndAt <= now { return .refused("a list of revoked certificates is over") }
+            return .certificate(certificate)
+        case .refused(let reason): return .refused(reason)
+        case .none: return .address
+        }
     }
 
     /// Ready for the next request of a kept connection.
@@ -74,25 +133,27 @@ final class Connection: @unchecked Sendable {
         requestID = ""
         body = []
         receivedByteCount = 0
+        isStranger = nil
     }
 
     /// libmicrohttpd is about to close the descriptor; after this nobody may use it.
     func markClosed() { shared.withLock { $0.isClosed = true } }
 
-    /// Until when the client may complete its request; nil once it has, or is on its way out.
-    var requestDeadline: ConnectionClock.Instant? {
-        shared.withLock { shared in
-            guard shared.clock.awaitsRequest, !shared.isClosed, !shared.isDisplaced else { return nil }
-            return shared.clock.deadline
-        }
+    /// By when the client is to have done its part, if it may be displaced meanwhile and is not on its way out.
+    func clientDeadline(now: ConnectionClock.Instant) -> ConnectionClock.Instant? {
+        shared.withLock { $0.isClosed || $0.isDisplaced ? nil : $0.clock.clientDeadline(now: now) }
     }
 
-    /// Ends the connection for another one's sake, unless its request has become complete meanwhile.
-    func displace() {
+    /// Ends the connection for another one's sake. False when it has done its part, or made room for somebody else,
+    /// meanwhile.
+    func displace(now: ConnectionClock.Instant) -> Bool {
         shared.withLock { shared in
-            guard shared.clock.awaitsRequest, !shared.isClosed else { return }
+            guard shared.clock.clientDeadline(now: now) != nil, !shared.isClosed, !shared.isDisplaced else {
+                return false
+            }
             shared.isDisplaced = true
             _ = shutdown(descriptor, Int32(SHUT_RDWR))
+            return true
         }
     }
 

@@ -15,16 +15,20 @@ struct ConnectionClock {
 
     private(set) var phase: Phase
     private(set) var deadline: Instant
+    /// From when on an answer that is being taken may make room for others; it has more time while there is room.
+    private var takenBy: Instant
 
     /// A connection was accepted: its first request's head is awaited.
     init(now: Instant, limits: HTTPLimits) {
         phase = .head
         deadline = Self.deadline(.head, now, limits)
+        takenBy = deadline
     }
 
     mutating func begin(_ phase: Phase, now: Instant, limits: HTTPLimits) {
         self.phase = phase
         deadline = Self.deadline(phase, now, limits)
+        takenBy = Self.deadline(.head, now, limits)
     }
 
     /// The request line of the next request was read. Only an idle connection starts a new head deadline:
@@ -35,8 +39,15 @@ struct ConnectionClock {
 
     func isOverdue(now: Instant) -> Bool { now >= deadline }
 
-    /// The client's turn: it has not sent a complete request yet.
-    var awaitsRequest: Bool { phase == .head || phase == .body || phase == .idle }
+    /// By when the client is to have done its part, where that may be cut short for the sake of others: it has not sent
+    /// a complete request, or not taken its answer in the time that a head may take.
+    func clientDeadline(now: Instant) -> Instant? {
+        switch phase {
+        case .head, .body, .idle: deadline
+        case .sending: now >= takenBy ? takenBy : nil
+        case .handling, .streaming: nil
+        }
+    }
 
     private static func deadline(_ phase: Phase, _ now: Instant, _ limits: HTTPLimits) -> Instant {
         let seconds =

@@ -1,9 +1,12 @@
+import Glibc
+
 /// Where a server listens. There is no default: an address nobody chose would be 0.0.0.0.
 public enum HTTPEndpoint: Equatable, Sendable {
     /// A numeric IPv4 or IPv6 address (`localhost` stands for 127.0.0.1); port 0 lets the kernel choose.
     case tcp(host: String, port: UInt16)
-    /// A Unix socket with these permission bits. A socket file left by a dead process is replaced.
-    case unix(path: String, mode: UInt16 = 0o660)
+    /// A Unix socket with these permission bits, and of this group if one is given. A socket file left by a dead
+    /// process is replaced.
+    case unix(path: String, mode: UInt16 = 0o660, group: UInt32? = nil)
 
     /// Whether only this host can connect. Callers refuse anything else without TLS and authentication.
     public var isLoopback: Bool {
@@ -19,12 +22,30 @@ public enum HTTPEndpoint: Equatable, Sendable {
     }
 }
 
+extension HTTPEndpoint {
+    /// Whether a descriptor is a socket that listens here. Port 0 is any port of the host.
+    public func isServed(by descriptor: Int32) -> Bool {
+        var listens: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        guard getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0, listens != 0 else {
+            return false
+        }
+        switch self {
+        case .unix(let path, _, _): return SocketName.path(descriptor) == path
+        case .tcp(let host, let port):
+            let plain = HTTPEndpoint.tcp(host: host == "localhost" ? "127.0.0.1" : host, port: port)
+            guard let own = SocketName.own(descriptor) else { return false }
+            return port == 0 ? own.hasPrefix("\(plain)".dropLast()) : own == "\(plain)"
+        }
+    }
+}
+
 extension HTTPEndpoint: CustomStringConvertible {
     /// `127.0.0.1:8640`, `[::1]:8640`, `unix:/run/viaduct.sock`
     public var description: String {
         switch self {
         case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-        case .unix(let path, _): "unix:\(path)"
+        case .unix(let path, _, _): "unix:\(path)"
         }
     }
 }

@@ -8,6 +8,8 @@ public struct HTTPLimits: Equatable, Sendable {
     /// Higher limits by method and path as received: `["POST /v1/batch": 16 << 20]`. Lower ones are not
     /// looked at.
     public var raisedBodyByteCounts: [String: Int]
+    /// Body of a request of somebody unknown that is kept.
+    public var strangerByteCount: Int
     /// Bodies over `bodyByteCount` at the same time, so that they cannot take all memory together.
     public var raisedBodyCount: Int
     /// Request target: path and query.
@@ -15,12 +17,13 @@ public struct HTTPLimits: Equatable, Sendable {
     /// Header fields of one request. curl sends 4, a browser about 20.
     public var headerCount: Int
     /// Open connections per endpoint, idle ones included; more wait in the kernel's queue. From `spareCount`
-    /// below it on, endpoints counted together, each that comes displaces the one that has the least time
-    /// left to complete a request.
+    /// below it on, endpoints counted together, each that comes displaces the one whose client has the least time
+    /// left to complete its request or to take its answer, for which it has `headerSeconds` then.
     public var connectionCount: Int
     /// Open connections per client address, so that one client cannot take all. Everything on the host
-    /// that comes by loopback is one address. Beyond it a connection is closed unanswered. Unix
-    /// sockets have no address and are bounded by `connectionCount` only.
+    /// that comes by loopback is one address. From `addressSpareCount` below it on, each that comes displaces
+    /// another one of its address in the same way; beyond it a connection is closed unanswered. Unix sockets have no
+    /// address and are bounded by `connectionCount` only.
     public var connectionsPerAddress: Int
     /// Memory libmicrohttpd gives one connection; it bounds the request head (431 beyond).
     public var connectionMemoryByteCount: Int
@@ -44,7 +47,8 @@ public struct HTTPLimits: Equatable, Sendable {
     public var threadCount: Int
 
     public init(
-        bodyByteCount: Int = 1 << 20, raisedBodyByteCounts: [String: Int] = [:], raisedBodyCount: Int = 4,
+        bodyByteCount: Int = 1 << 20, raisedBodyByteCounts: [String: Int] = [:],
+        strangerByteCount: Int = 64 << 10, raisedBodyCount: Int = 4,
         uriByteCount: Int = 4096, headerCount: Int = 100,
         connectionCount: Int = 256, connectionsPerAddress: Int = 32,
         connectionMemoryByteCount: Int = 32 << 10, headerSeconds: Double = 5, bodySeconds: Double = 10,
@@ -53,6 +57,7 @@ public struct HTTPLimits: Equatable, Sendable {
     ) {
         self.bodyByteCount = bodyByteCount
         self.raisedBodyByteCounts = raisedBodyByteCounts
+        self.strangerByteCount = strangerByteCount
         self.raisedBodyCount = raisedBodyCount
         self.uriByteCount = uriByteCount
         self.headerCount = headerCount
@@ -70,6 +75,7 @@ public struct HTTPLimits: Equatable, Sendable {
 
     /// Places kept free while there is somebody to displace, who has a place until closed.
     var spareCount: Int { connectionCount / 16 }
+    var addressSpareCount: Int { connectionsPerAddress / 16 }
 
     /// The limit for the body of one request.
     func bodyByteCount(method: String, rawPath: String) -> Int {

@@ -1,6 +1,19 @@
 public import JSON
+public import Trust
 
 /// What a handler receives and returns: plain values, complete, detached from the connection.
+
+/// What is known of who sent a request, by the connection alone.
+public enum HTTPPeer: Equatable, Sendable {
+    /// An address and nothing more: TCP without TLS, or TLS without a client certificate.
+    case address
+    /// A verified one, that is good now.
+    case certificate(ClientCertificate)
+    /// A certificate was shown that is not acceptable; why.
+    case refused(String)
+    /// By a Unix socket: the effective user and all groups of who connected (unix(7), SO_PEERCRED).
+    case process(user: UInt32, groups: [UInt32])
+}
 
 /// One request whose head and body have been checked. A handler never sees a half-read or ambiguous one.
 public struct HTTPRequest: Sendable {
@@ -20,11 +33,14 @@ public struct HTTPRequest: Sendable {
     public var id: String
     /// The peer: `127.0.0.1:4242`, `[::1]:4242` or `unix`.
     public var remote: String
+    public var peer: HTTPPeer
+    /// Who asks, as the service has found out; empty until then.
+    public var subject = ""
 
     public init(
         method: String, rawPath: String, path: [String], query: [(name: String, value: String)] = [],
         headers: [(name: String, value: String)] = [], body: [UInt8] = [], id: String = "",
-        remote: String = ""
+        remote: String = "", peer: HTTPPeer = .address
     ) {
         self.method = method
         self.rawPath = rawPath
@@ -34,6 +50,7 @@ public struct HTTPRequest: Sendable {
         self.body = body
         self.id = id
         self.remote = remote
+        self.peer = peer
     }
 
     /// The first field of that name, whatever its letter case.

@@ -1,5 +1,7 @@
 import Dispatch
+import Glibc
 import Synchronization
+public import Trust
 
 /// The HTTP server of an agent or controller: binds in `init`, answers until `stop`.
 ///
@@ -19,19 +21,34 @@ public final class HTTPServer: Sendable {
     /// Binds every endpoint and starts to serve, or binds none.
     ///
     /// - Parameters:
+    ///   - tls: what TCP endpoints show; nil has them speak plain HTTP. Unix sockets always do.
+    ///   - sockets: some of the endpoints may be served by these already; those are the server's from now on, and
+    ///     others are closed for good.
+    ///   - knows: whether the head of a request, without its body, is of somebody who may send more than
+    ///     `HTTPLimits.strangerByteCount`. What others send beyond is not kept, and the handler, which finds no body,
+    ///     is to refuse them.
     ///   - renderFailure: makes the answer for what the server refuses by itself.
     ///   - onLog: gets one line at a time, at most 20 a second.
     ///   - handler: answers a request; cancelled when it takes too long.
     public init(
-        endpoints: [HTTPEndpoint], limits: HTTPLimits = .init(),
+        endpoints: [HTTPEndpoint], sockets: [Int32] = [], limits: HTTPLimits = .init(),
+        tls: Kept<ServerCredentials>? = nil,
+        knows: @escaping @Sendable (HTTPRequest) -> Bool = { _ in true },
         renderFailure: @escaping @Sendable (HTTPFailure) -> HTTPResponse,
         onLog: @escaping @Sendable (String) -> Void,
         handler: @escaping @Sendable (HTTPRequest) async -> HTTPResponse
     ) throws(HTTPServerError) {
-        let core = ServerCore(limits: limits, renderFailure: renderFailure, onLog: onLog, handler: handler)
+        let core = ServerCore(
+            limits: limits, tls: tls, knows: knows, renderFailure: renderFailure, onLog: onLog,
+            handler: handler)
+        let formers = endpoints.map { endpoint in sockets.first { endpoint.isServed(by: $0) } }
+        // Before anything is bound: 127.0.0.1:8640 is in the way of 0.0.0.0:8640.
+        for socket in sockets where !formers.contains(socket) { ListenSocket.end(socket) }
         var listeners: [Listener] = []
         do throws(HTTPServerError) {
-            for endpoint in endpoints { listeners.append(try Listener(endpoint, core: core)) }
+            for (endpoint, former) in zip(endpoints, formers) {
+                listeners.append(try Listener(endpoint, former: former, core: core))
+            }
         } catch {
             for listener in listeners { listener.quiesce() }
             Self.halt(core, listeners)
@@ -53,11 +70,22 @@ public final class HTTPServer: Sendable {
     /// Requests that arrive meanwhile on kept connections get `unavailable`; so do those whose handler has
     /// not answered after `drainSeconds` (its task is cancelled). The socket file of a Unix endpoint is
     /// removed. A second call waits for the first.
-    public func stop(drainSeconds: Double) async {
+    public func stop(drainSeconds: Double) async { await stop(drainSeconds, keepingSockets: false) }
+
+    /// Stops in the same way, but leaves the sockets listening for whoever serves them next; returns them.
+    public func release(drainSeconds: Double) async -> [Int32] {
+        await stop(drainSeconds, keepingSockets: true)
+        return listeners.map(\.socket.descriptor)
+    }
+
+    private func stop(_ drainSeconds: Double, keepingSockets: Bool) async {
         let task = stopping.withLock { running in
             if let running { return running }
             let (core, listeners, sweep) = (core, listeners, sweep)
-            let task = Task { await Self.stop(core, listeners, sweep, drainSeconds: drainSeconds) }
+            let task = Task {
+                await Self.stop(
+                    core, listeners, sweep, drainSeconds: drainSeconds, keepingSockets: keepingSockets)
+            }
             running = task
             return task
         }
@@ -65,7 +93,8 @@ public final class HTTPServer: Sendable {
     }
 
     private static func stop(
-        _ core: ServerCore, _ listeners: [Listener], _ sweep: Sweep, drainSeconds: Double
+        _ core: ServerCore, _ listeners: [Listener], _ sweep: Sweep, drainSeconds: Double,
+        keepingSockets: Bool = false
     ) async {
         core.startDraining()
         for listener in listeners { listener.quiesce() }
@@ -73,7 +102,7 @@ public final class HTTPServer: Sendable {
         await withCheckedContinuation { continuation in
             // Joins threads, so it has no place on a thread of the cooperative pool.
             DispatchQueue(label: "viaduct.http.stop").async {
-                halt(core, listeners)
+                halt(core, listeners, keepingSockets: keepingSockets)
                 sweep.stop()
                 continuation.resume()
             }
@@ -81,7 +110,9 @@ public final class HTTPServer: Sendable {
     }
 
     /// Ends every request and joins every thread. Blocks, for `flushSeconds` plus what the threads need.
-    private static func halt(_ core: ServerCore, _ listeners: [Listener]) {
+    private static func halt(
+        _ core: ServerCore, _ listeners: [Listener], keepingSockets: Bool = false
+    ) {
         core.cutHandlers()
         let deadline = Monotonic.now + flushNanoseconds
         while core.handlerCount > 0
@@ -90,7 +121,7 @@ public final class HTTPServer: Sendable {
             core.cutHandlers()
             pause()
         }
-        for listener in listeners { listener.stop() }
+        for listener in listeners { listener.stop(keepingSocket: keepingSockets) }
     }
 }
 

@@ -1,3 +1,4 @@
+import CMicroHTTPD
 import Glibc
 
 /// One listening socket, made by us because libmicrohttpd's own would listen on 0.0.0.0.
@@ -18,8 +19,32 @@ struct ListenSocket {
     init(_ endpoint: HTTPEndpoint) throws(HTTPServerError) {
         switch endpoint {
         case .tcp(let host, let port): try self.init(host: host, port: port, endpoint)
-        case .unix(let path, let mode): try self.init(path: path, mode: mode, endpoint)
+        case .unix(let path, let mode, let group):
+            try self.init(path: path, mode: mode, group: group, endpoint)
         }
+    }
+
+    /// Goes on with a socket that listens there already.
+    init(adopting descriptor: Int32, _ endpoint: HTTPEndpoint) {
+        self.descriptor = descriptor
+        guard case .unix(let path, _, _) = endpoint else {
+            address = SocketName.own(descriptor) ?? "\(endpoint)"
+            file = nil
+            return
+        }
+        address = "unix:\(path)"
+        var status = stat()
+        file = lstat(path, &status) == 0 ? (path, status.st_dev, status.st_ino) : nil
+    }
+
+    /// Has a socket that was handed over listen no more. Closing alone does not end what a service manager holds too.
+    /// The file of a Unix socket goes when nobody else answers there.
+    static func end(_ descriptor: Int32) {
+        _ = shutdown(descriptor, Int32(SHUT_RDWR))
+        if let path = SocketName.path(descriptor), let name = SocketName.unix(path) {
+            try? removeStale(path, name, .unix(path: path))
+        }
+        _ = Glibc.close(descriptor)
     }
 
     /// Closes the descriptor and removes the socket file.
@@ -86,8 +111,10 @@ extension ListenSocket {
 // MARK: Unix
 
 extension ListenSocket {
-    /// bind → chmod → listen: nobody can connect before `listen`, so the mode is never too wide.
-    private init(path: String, mode: UInt16, _ endpoint: HTTPEndpoint) throws(HTTPServerError) {
+    /// bind → chown → chmod → listen: nobody can connect before `listen`, so the mode is never too wide.
+    private init(
+        path: String, mode: UInt16, group: UInt32?, _ endpoint: HTTPEndpoint
+    ) throws(HTTPServerError) {
         guard let name = SocketName.unix(path) else {
             throw HTTPServerError(
                 address: "\(endpoint)", reason: "wanted a path of 1 to 107 bytes, found \(path.utf8.count)",
@@ -101,6 +128,7 @@ extension ListenSocket {
             guard SocketName.with(name, { bind(descriptor, $0, $1) }) == 0 else {
                 throw Self.failure(endpoint, "bind")
             }
+            if let group, chown(path, uid_t.max, group) != 0 { throw Self.failure(endpoint, "chown") }
             guard chmod(path, mode_t(mode)) == 0, lstat(path, &status) == 0 else {
                 throw Self.failure(endpoint, "chmod")
             }

@@ -1,5 +1,6 @@
 import CMicroHTTPD
 import Glibc
+import Trust
 
 /// One endpoint: its listening socket and the libmicrohttpd daemon that serves it.
 ///
@@ -11,17 +12,29 @@ final class Listener: @unchecked Sendable {
     private let daemon: OpaquePointer
     private let logger: UnsafeMutablePointer<viaduct_mhd_logger>
 
-    init(_ endpoint: HTTPEndpoint, core: ServerCore) throws(HTTPServerError) {
-        socket = try ListenSocket(endpoint)
+    /// By `former`, which listens there already, or by a socket of its own.
+    init(_ endpoint: HTTPEndpoint, former: Int32?, core: ServerCore) throws(HTTPServerError) {
+        if let former {
+            socket = ListenSocket(adopting: former, endpoint)
+        } else {
+            socket = try ListenSocket(endpoint)
+        }
         self.core = core
         let context = Unmanaged.passUnretained(core).toOpaque()
         let logger = UnsafeMutablePointer<viaduct_mhd_logger>.allocate(capacity: 1)
         logger.initialize(to: viaduct_mhd_logger(write: logLine, context: context))
+        let isEncrypted = if case .tcp = endpoint { core.tls != nil } else { false }
         var options = Self.options(socket.descriptor, core.limits, context)
         let flags =
-            MHD_USE_EPOLL.rawValue | MHD_USE_INTERNAL_POLLING_THREAD.rawValue | MHD_USE_ITC.rawValue
+            (isEncrypted ? MHD_USE_TLS.rawValue : 0) | MHD_USE_EPOLL.rawValue
+            | MHD_USE_INTERNAL_POLLING_THREAD.rawValue | MHD_USE_ITC.rawValue
             | MHD_ALLOW_SUSPEND_RESUME.rawValue | MHD_USE_ERROR_LOG.rawValue
-        guard let daemon = viaduct_mhd_start(flags, answerRequest, context, logger, &options) else {
+        // Read while the daemon starts, and not afterwards.
+        let daemon = ServerCredentials.priorities.withCString { priorities in
+            if isEncrypted { options = Self.encrypted(priorities) + options }
+            return viaduct_mhd_start(flags, answerRequest, context, logger, &options)
+        }
+        guard let daemon else {
             logger.deallocate()
             // libmicrohttpd closes the socket on most failures, so only the file is certain to be ours.
             socket.removeFile()
@@ -36,11 +49,12 @@ final class Listener: @unchecked Sendable {
     /// Stops accepting. The kernel refuses new clients only when `stop` closes the socket.
     func quiesce() { _ = MHD_quiesce_daemon(daemon) }
 
-    /// Joins the daemon's threads, so it blocks; no connection may be suspended. Needs `quiesce` before.
-    func stop() {
+    /// Joins the daemon's threads, so it blocks; no connection may be suspended. Needs `quiesce` before. The socket
+    /// stays open where others go on with it: clients wait there meanwhile.
+    func stop(keepingSocket: Bool = false) {
         MHD_stop_daemon(daemon)
         logger.deallocate()
-        socket.close()
+        if !keepingSocket { socket.close() }
     }
 
     /// A worker waits for at most 128 events, and when it gets exactly 128 it waits *again*, up to the idle
@@ -59,6 +73,17 @@ final class Listener: @unchecked Sendable {
         let longest = max(
             limits.headerSeconds, limits.bodySeconds, limits.idleSeconds, limits.responseSeconds)
         return Int(longest.rounded(.up)) + 1
+    }
+
+    /// Which protocols and ciphers; the certificates are each session's own.
+    private static func encrypted(_ priorities: UnsafePointer<CChar>) -> [MHD_OptionItem] {
+        [
+            MHD_OptionItem(
+                option: .HTTPS_PRIORITIES, value: 0, ptr_value: UnsafeMutableRawPointer(mutating: priorities)),
+            MHD_OptionItem(
+                option: .HTTPS_CERT_CALLBACK, value: 0,
+                ptr_value: unsafeBitCast(noCertificate, to: UnsafeMutableRawPointer.self)),
+        ]
     }
 
     private static func options(

@@ -1,7 +1,8 @@
 /// A table of path templates: `"/v1/bridges/{bridge}/ports/{port}"` and a method lead to a route. Pure.
 ///
-/// A literal beats a parameter at the same place, whatever the order of insertion. A parameter matches one
-/// segment that is not empty, so a trailing slash never matches. `HEAD` finds the route of `GET`.
+/// A literal beats a parameter at the same place, whatever the order of insertion, and a path that ends in one has the
+/// methods of that template alone. A parameter matches one segment that is not empty, so a trailing slash never
+/// matches. `HEAD` finds the route of `GET`.
 public struct Router<Route: Sendable>: Sendable {
     public enum Match: Sendable {
         /// - Parameter template: as it was added, for metrics with a bounded set of labels.
@@ -90,10 +91,9 @@ public struct Router<Route: Sendable>: Sendable {
             allowed.formUnion(entry.routes.keys)
             return nil
         }
-        if let literal = node.literals[segment],
+        if let literal = node.literals[segment] {
             let match = find(method, path.dropFirst(), at: literal, values, &allowed)
-        {
-            return match
+            if match != nil || path.count == 1 && nodes[literal].entry != nil { return match }
         }
         guard let parameter = node.parameter, !segment.isEmpty else { return nil }
         return find(method, path.dropFirst(), at: parameter, values + [segment], &allowed)

@@ -4,7 +4,8 @@ import Synchronization
 /// Request bodies: collected up to the limit of their method and path, dropped beyond it.
 ///
 /// Bodies over the ordinary limit need one of a few places, from the byte that crosses it to the end of the
-/// request, so that many clients together cannot take all memory.
+/// request, so that many clients together cannot take all memory. Of strangers, who are refused anyway once their
+/// request is complete, only little is kept, and they take no such place.
 extension ServerCore {
     /// Refuses a body that is known to be too long, at once or after reading it, whichever reaches the
     /// client.
@@ -21,10 +22,12 @@ extension ServerCore {
         connection.receivedByteCount += bytes.count
         let limit = connection.bodyByteCountLimit
         switch connection.stage {
-        case .receivingBody:
+        case .receivingBody(let head):
             if connection.receivedByteCount > limit {
                 connection.body = []
                 connection.stage = .refusing(.bodyTooLarge(limit: limit))
+            } else if isStranger(connection, head) {
+                connection.body = []
             } else if connection.receivedByteCount > limits.bodyByteCount, !raise(connection) {
                 connection.body = []
                 connection.stage = .refusing(.tooManyLargeBodies(limit: limits.raisedBodyCount))
@@ -37,6 +40,14 @@ extension ServerCore {
         case .awaitingHead, .handling, .answered: break
         }
         return .YES
+    }
+
+    /// Whether more has come than somebody unknown may send. Looked at once, with the byte that is too much.
+    private func isStranger(_ connection: Connection, _ head: RequestHead) -> Bool {
+        guard connection.receivedByteCount > limits.strangerByteCount else { return false }
+        let isStranger = connection.isStranger ?? !knows(request(connection, head, body: []))
+        connection.isStranger = isStranger
+        return isStranger
     }
 
     /// Takes one of the places for large bodies, held until the end of the request.

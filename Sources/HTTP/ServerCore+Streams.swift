@@ -48,12 +48,13 @@ extension ServerCore {
         for connection in allConnections { connection.shared.withLock { $0.stream }?.finish() }
     }
 
-    /// Cuts a client that has left or takes nothing.
+    /// Cuts a client that has left, takes nothing, or is not accepted any more.
     func enforceStream(_ connection: Connection, now: ConnectionClock.Instant) {
         guard let stream = connection.shared.withLock({ $0.stream }) else { return }
-        if connection.hasHungUp || stream.isStalled(now: now, seconds: limits.responseSeconds) {
-            stream.cut()
-        }
+        let isOver =
+            connection.hasHungUp || stream.isStalled(now: now, seconds: limits.responseSeconds)
+            || connection.isRefused(by: tls?.current, while: stream)
+        if isOver { stream.cut() }
     }
 }
 

@@ -1,6 +1,7 @@
 import CMicroHTTPD
 import Glibc
 import Synchronization
+import Trust
 
 /// The path of a request through the server, shared by all endpoints.
 ///
@@ -14,8 +15,14 @@ import Synchronization
 final class ServerCore: Sendable {
     typealias Handler = @Sendable (HTTPRequest) async -> HTTPResponse
 
+    /// Between two attempts to take a connection in without a descriptor for it.
+    private static let acceptPauseMicroseconds: UInt32 = 100_000
+
     let limits: HTTPLimits
     let log: LogGate
+    /// Of TCP endpoints; nil: they speak plain HTTP.
+    let tls: Kept<ServerCredentials>?
+    let knows: @Sendable (HTTPRequest) -> Bool
     private let renderFailure: @Sendable (HTTPFailure) -> HTTPResponse
     private let handler: Handler
 
@@ -34,10 +41,13 @@ final class ServerCore: Sendable {
     let isCutting = Atomic<Bool>(false)
 
     init(
-        limits: HTTPLimits, renderFailure: @escaping @Sendable (HTTPFailure) -> HTTPResponse,
+        limits: HTTPLimits, tls: Kept<ServerCredentials>?, knows: @escaping @Sendable (HTTPRequest) -> Bool,
+        renderFailure: @escaping @Sendable (HTTPFailure) -> HTTPResponse,
         onLog: @escaping @Sendable (String) -> Void, handler: @escaping Handler
     ) {
         self.limits = limits
+        self.tls = tls
+        self.knows = knows
         self.renderFailure = renderFailure
         self.handler = handler
         log = LogGate(onLog)
@@ -53,20 +63,36 @@ final class ServerCore: Sendable {
         finishStreams()
     }
 
+    /// What libmicrohttpd has to say.
+    ///
+    /// A thread of its that has no connection, whose end might give a descriptor back, tries again at once when there
+    /// is none for the next ("Will try busy waiting"), and says so each time: here it is held up.
+    func heard(_ line: String) {
+        log.write("libmicrohttpd: \(line)")
+        if line.contains("resource limit at FIRST connection") { usleep(Self.acceptPauseMicroseconds) }
+    }
+
     // MARK: Connections
 
     var allConnections: [Connection] { connections.withLock { Array($0.values) } }
 
-    /// A server that is nearly full makes room for whoever comes by ending the connection that has the least
-    /// time left to complete a request: clients that hold connections and say nothing displace each other.
+    /// A server that is nearly full makes room for whoever comes by ending the connection whose client has the least
+    /// time left to do its part: clients that hold connections and say nothing displace each other. So it is with
+    /// those of an address that has nearly as many as one may have.
     func accepted(_ connection: Connection) {
         let others = connections.withLock { connections -> [Connection] in
             defer { connections[ObjectIdentifier(connection)] = connection }
-            return connections.count < limits.connectionCount - limits.spareCount
-                ? [] : Array(connections.values)
+            if connections.count >= limits.connectionCount - limits.spareCount {
+                return Array(connections.values)
+            }
+            let most = limits.connectionsPerAddress - limits.addressSpareCount
+            guard let address = connection.address, connections.count >= most else { return [] }
+            let neighbors = connections.values.filter { $0.address == address }
+            return neighbors.count < most ? [] : neighbors
         }
-        let waiting = others.compactMap { other in other.requestDeadline.map { (other, $0) } }
-        waiting.min { $0.1 < $1.1 }?.0.displace()
+        let now = Monotonic.now
+        let waiting = others.compactMap { other in other.clientDeadline(now: now).map { (other, $0) } }
+        _ = waiting.sorted { $0.1 < $1.1 }.first { $0.0.displace(now: now) }
     }
 
     func closed(_ connection: Connection) {
@@ -141,11 +167,15 @@ final class ServerCore: Sendable {
         }
     }
 
-    private func launch(_ connection: Connection, _ head: RequestHead) -> MHD_Result {
-        let request = HTTPRequest(
+    func request(_ connection: Connection, _ head: RequestHead, body: [UInt8]) -> HTTPRequest {
+        HTTPRequest(
             method: head.method, rawPath: head.target.rawPath, path: head.target.path,
-            query: head.target.query, headers: head.headers, body: connection.body, id: connection.requestID,
-            remote: connection.remote)
+            query: head.target.query, headers: head.headers, body: body, id: connection.requestID,
+            remote: connection.remote, peer: connection.peer(accepting: tls?.current))
+    }
+
+    private func launch(_ connection: Connection, _ head: RequestHead) -> MHD_Result {
+        let request = request(connection, head, body: connection.body)
         connection.body = []
         // Counted before the flag is read, as `cutHandlers` sets the flag before the count is read: one of
         // the two sees the other, so no connection is suspended after the last one was resumed.

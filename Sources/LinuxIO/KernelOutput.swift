@@ -25,25 +25,44 @@ struct KernelOutput: EngineOutput, ~Copyable {
     private let arenas: UnsafeMutableRawPointer
     private var arena = 0
     private var arenaUsed = 0
-    private let parts: UnsafeMutablePointer<iovec>
-    /// Whether datagrams are packed for the kernel to cut.
-    private let packs: Bool
+    let parts: UnsafeMutablePointer<iovec>
+    /// Whether datagrams are packed for the kernel to cut, and checksums left to it.
+    let packs: Bool
+    /// What leaves by uplinks, by flow hash.
+    let uplinkQueues: UnsafeMutablePointer<UplinkQueue>
+    var busyUplinkQueues: UInt32 = 0
+    /// What captures want.
+    var taps = CaptureTaps()
+    /// Of the next outer IPv4 header that routers may fragment.
+    var identification = UInt16.random(in: .min ... .max)
     private var plainRoutes = PlainRoutes()
     /// Set when the kernel said a datagram exceeds the path MTU: the control plane must look again.
     private(set) var sawPathMTUChange = false
+    /// Set when a frame waits for its next hop: the resolver is to be told.
+    private(set) var sawWantedNeighbor = false
+    /// Nil where nobody takes frames for the agent itself.
+    private let punts: PuntBox?
+    private var sawUrgentPunt = false
+    /// Frames and datagrams handed on or queued, copies of one counted each; set to 0 by the loop.
+    var copyCount = 0
     /// Payload bytes queued since the last flush.
-    private(set) var queuedByteCount = 0
+    var queuedByteCount = 0
     /// Monotonic; set by the loop before each batch.
     var nowMilliseconds: UInt64 = 0
 
-    init(senders: SenderSockets, packs: Bool = true) {
+    init(senders: SenderSockets, packs: Bool = true, punts: PuntBox? = nil) {
         self.senders = senders
+        self.punts = punts
         self.packs = packs
         queues = .allocate(capacity: KernelOutput.socketCount)
         for index in 0..<KernelOutput.socketCount { (queues + index).initialize(to: SendQueue()) }
         busy = .allocate(capacity: KernelOutput.socketCount)
         arenas = .allocate(byteCount: 2 * KernelOutput.arenaByteCount, alignment: 64)
         parts = .allocate(capacity: KernelOutput.partCapacity)
+        uplinkQueues = .allocate(capacity: KernelOutput.uplinkQueueCount)
+        for index in 0..<KernelOutput.uplinkQueueCount {
+            (uplinkQueues + index).initialize(to: UplinkQueue())
+        }
     }
 
     deinit {
@@ -52,6 +71,8 @@ struct KernelOutput: EngineOutput, ~Copyable {
         busy.deallocate()
         arenas.deallocate()
         parts.deallocate()
+        uplinkQueues.deinitialize(count: KernelOutput.uplinkQueueCount)
+        uplinkQueues.deallocate()
     }
 
     mutating func takePathMTUChange() -> Bool {
@@ -59,24 +80,44 @@ struct KernelOutput: EngineOutput, ~Copyable {
         return sawPathMTUChange
     }
 
+    mutating func takeWantedNeighbor() -> Bool {
+        defer { sawWantedNeighbor = false }
+        return sawWantedNeighbor
+    }
+
+    mutating func noteWanted() { sawWantedNeighbor = true }
+
+    mutating func takeUrgentPunt() -> Bool {
+        defer { sawUrgentPunt = false }
+        return sawUrgentPunt
+    }
+
+    mutating func punt(_ frame: Superframe, _ port: PortEntry) -> Bool {
+        guard let (isTaken, isUrgent) = punts?.put(frame, by: port.identity) else { return false }
+        if isUrgent { sawUrgentPunt = true }
+        return isTaken
+    }
+
     // MARK: Local ports
 
     mutating func write(_ frame: Superframe, to port: PortEntry) {
+        copyCount &+= 1
         let code = hand(frame, to: port.descriptor)
         if code == 0 {
             port.counters.transmitted(frame.frameCount, byteCount: frame.accountedByteCount)
-        } else if code == EINVAL, frame.isTrain {
+            seeWritten(frame, port)
+        } else if code == EINVAL, frame.isTrain, !frame.train.isChanged {
             writeEach(frame, to: port)
         } else if code == EINVAL, let plan = SegmentPlan(frame, FrameShape(frame)) {
             writeSegments(frame, plan, to: port)
         } else {
-            port.counters.dropTransmit(KernelOutput.localReason(code), frame.frameCount)
+            dropFrame(frame, port, KernelOutput.localReason(code), frame.frameCount)
         }
     }
 
     /// Kernels have had bugs that refuse superframes they should take (Linux 6.6.44, 6.10.3): a train's frames
     /// are still there as they came.
-    private func writeEach(_ frame: Superframe, to port: PortEntry) {
+    private mutating func writeEach(_ frame: Superframe, to port: PortEntry) {
         var one = frame.first
         for index in 0..<frame.frameCount {
             if index + 1 == frame.frameCount {
@@ -86,8 +127,9 @@ struct KernelOutput: EngineOutput, ~Copyable {
             let code = hand(one, to: port.descriptor)
             if code == 0 {
                 port.counters.transmitted(byteCount: one.byteCount)
+                seeWritten(one, port)
             } else {
-                port.counters.dropTransmit(KernelOutput.localReason(code))
+                dropFrame(one, port, KernelOutput.localReason(code), 1)
             }
             one.base += frame.train.strideByteCount
         }
@@ -101,15 +143,16 @@ struct KernelOutput: EngineOutput, ~Copyable {
             plan.emitHeader(index, of: frame, to: header)
             parts[1] = iovec(iov_base: header, iov_len: plan.headerByteCount)
             parts[2] = iovec(
-                iov_base: frame.base + plan.headerByteCount + index * plan.segmentByteCount,
+                iov_base: plan.payload(of: index, in: frame),
                 iov_len: plan.byteCount(of: index))
             let code = gather(clx_vnet_header(), 3, port.descriptor)
             guard code == 0 else {
-                port.counters.dropTransmit(KernelOutput.localReason(code))
+                dropFrame(frame, port, KernelOutput.localReason(code), frame.frameCount)
                 return
             }
         }
-        port.counters.transmitted(byteCount: frame.byteCount)
+        port.counters.transmitted(frame.frameCount, byteCount: frame.accountedByteCount)
+        seeWritten(frame, port)
     }
 
     /// Writes a virtio-net header and `parts[1..<count]`. 0, or errno.
@@ -167,10 +210,11 @@ struct KernelOutput: EngineOutput, ~Copyable {
         header: UnsafeMutableRawBufferPointer, payload: UnsafeMutableRawBufferPointer, _ envelope: Envelope,
         _ tunnel: TunnelEntry, _ port: PortEntry
     ) {
+        copyCount &+= 1
         let position = Int(envelope.flowHash) % SenderPool.socketCount
         let socket = SenderKind.index(tunnel) * SenderPool.socketCount + position
         guard tunnel.isUsable, senders.descriptors[socket] >= 0 else {
-            port.counters.dropTransmit(.tunnelDown)
+            dropSent(header, payload, port, tunnel.isUsable ? .tunnelDown : tunnel.refusal)
             return
         }
         if queues[socket].isFull { flush(socket) }
@@ -193,6 +237,7 @@ struct KernelOutput: EngineOutput, ~Copyable {
     mutating func flush() {
         for index in 0..<busyCount { flush(busy[index]) }
         busyCount = 0
+        flushUplinks()
         arenaUsed = 0
         queuedByteCount = 0
     }
@@ -209,10 +254,11 @@ struct KernelOutput: EngineOutput, ~Copyable {
                 for index in done..<(done + result) {
                     let account = accounts[index]
                     account.port.counters.transmitted(account.count, byteCount: account.byteCount)
+                    seeSent(messages[index], account, socket)
                 }
                 done += result
             } else if result != -Int(EINTR) {
-                refuse(descriptor, messages[done], accounts[done], Int32(-result))
+                refuse(socket, messages[done], accounts[done], Int32(-result))
                 done += 1
             }
         }
@@ -223,15 +269,16 @@ struct KernelOutput: EngineOutput, ~Copyable {
     /// may fit, and because a way that cannot have them cut (EIO: no checksum offload, a transform) can still
     /// carry them.
     private mutating func refuse(
-        _ descriptor: Int32, _ message: clx_message, _ account: SendQueue.Account, _ code: Int32
+        _ socket: Int, _ message: clx_message, _ account: SendQueue.Account, _ code: Int32
     ) {
         guard message.segment > 0 else {
-            account.port.counters.dropTransmit(underlayReason(code))
+            dropSent(message.parts, account.port, underlayReason(code))
             return
         }
         if code == EIO || code == EINVAL {
             plainRoutes.insert(message.destination.packed, nowMilliseconds)
         }
+        let descriptor = senders.descriptors[socket]
         var one = message
         one.segment = 0
         one.part_count = 2
@@ -242,13 +289,14 @@ struct KernelOutput: EngineOutput, ~Copyable {
             while result == -EINTR { result = clx_udp_send(descriptor, &one, 1) }
             if result > 0 {
                 account.port.counters.transmitted(byteCount: byteCount)
+                seeSent(one, account, socket)
             } else {
-                account.port.counters.dropTransmit(underlayReason(-result))
+                dropSent(one.parts, account.port, underlayReason(-result))
             }
         }
     }
 
-    private mutating func underlayReason(_ code: Int32) -> DropReason {
+    mutating func underlayReason(_ code: Int32) -> DropReason {
         switch code {
         case ENETUNREACH, EHOSTUNREACH, ENETDOWN, EADDRNOTAVAIL: return .underlayNoRoute
         case EMSGSIZE:

@@ -4,9 +4,8 @@
 internal import CLinux
 internal import Dispatch
 internal import Glibc
+internal import Proc
 internal import Synchronization
-
-internal import class Foundation.Thread
 
 /// Runs work inside network namespaces.
 public enum Namespace {
@@ -15,7 +14,40 @@ public enum Namespace {
 
     public static func exists(_ name: String) -> Bool { access(path(name), F_OK) == 0 }
 
-    /// Runs `body` in the namespace called `name`, or right here for nil. Blocks until it is done.
+    /// Which namespace it is, whatever names lead there.
+    struct Identity: Equatable, Sendable {
+        var device: UInt64
+        var inode: UInt64
+
+        init(_ status: stat) {
+            device = UInt64(status.st_dev)
+            inode = UInt64(status.st_ino)
+        }
+    }
+
+    /// Of the namespace a name leads to; nil when it leads nowhere. Nil for a name: the calling thread's.
+    static func identity(_ name: String?) -> Identity? {
+        var status = stat()
+        return stat(name.map(path) ?? "/proc/thread-self/ns/net", &status) == 0 ? Identity(status) : nil
+    }
+
+    /// All there are names for.
+    static func names() -> [String] {
+        guard let directory = opendir("/run/netns") else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    /// Runs `body` in the namespace called `name`, or right here for nil. Blocks until it is done. `body` opens and
+    /// asks, no more: a thread is born in the namespace of the one that makes it, and to put work on a dispatch queue
+    /// may make one, which would serve other queues from there ever after.
     public static func run<R: Sendable>(
         in name: String?, _ body: @escaping @Sendable () throws(LinuxError) -> R
     ) throws(LinuxError) -> R {
@@ -28,11 +60,11 @@ public enum Namespace {
     ) throws(LinuxError) -> R {
         let outcome = Outcome<R>()
         let done = DispatchSemaphore(value: 0)
-        let thread = Thread {
+        let code = OwnThread.start("viaduct-netns") {
             outcome.set(enterAndRun(name, body))
             done.signal()
         }
-        thread.start()
+        guard code == 0 else { throw LinuxError("enter namespace \(name)", code: code) }
         done.wait()
         guard let result = outcome.take() else { throw LinuxError("enter namespace \(name)", code: EAGAIN) }
         return try result.get()

@@ -15,6 +15,8 @@ public struct Link: Equatable, Sendable {
     public var isUp: Bool
     /// Has a carrier: its other end is there.
     public var hasCarrier: Bool
+    /// What somebody has written beside it.
+    public var alias: String?
 }
 
 /// An address and the interface that has it.
@@ -41,6 +43,7 @@ public enum Netlink {
     static let request: UInt16 = 0x01
     static let acknowledge: UInt16 = 0x04
     static let dump: UInt16 = 0x300
+    static let replace: UInt16 = 0x100
     static let create: UInt16 = 0x400
     static let exclusive: UInt16 = 0x200
 
@@ -76,7 +79,7 @@ public enum Netlink {
     /// Changes what is given and leaves the rest.
     static func setLink(
         _ index: Int32, up: Bool? = nil, mtu: Int? = nil, mac: MACAddress? = nil, queueLength: UInt32? = nil,
-        superframe: SuperframeLimit? = nil
+        superframe: SuperframeLimit? = nil, alias: String? = nil
     ) throws(LinuxError) {
         var message = NetlinkMessage(type: UInt16(RTM_NEWLINK), flags: request | acknowledge, sequence: 1)
         let upFlag = UInt32(IFF_UP)
@@ -84,11 +87,56 @@ public enum Netlink {
         if let mtu { message.attribute(Int(IFLA_MTU), UInt32(mtu)) }
         if let mac { message.attribute(Int(IFLA_ADDRESS), mac.octets) }
         if let queueLength { message.attribute(Int(IFLA_TXQLEN), queueLength) }
+        // Without the NUL at its end, or the kernel takes that for a part of it.
+        if let alias { message.attribute(Int(IFLA_IFALIAS), Array(alias.utf8)) }
         if let superframe {
             message.attribute(Int(IFLA_GSO_MAX_SIZE), superframe.byteCount)
             message.attribute(Int(IFLA_GSO_MAX_SEGS), superframe.segmentCount)
         }
         _ = try exchange(message, "change interface \(index)")
+    }
+
+    /// Makes two interfaces that are each other's wire.
+    static func addVethPair(_ one: String, _ other: String) throws(LinuxError) {
+        let flags = request | acknowledge | create | exclusive
+        var message = NetlinkMessage(type: UInt16(RTM_NEWLINK), flags: flags, sequence: 1)
+        message.appendLink(index: 0)
+        message.attribute(Int(IFLA_IFNAME), one)
+        // IFLA_LINKINFO { IFLA_INFO_KIND: veth, IFLA_INFO_DATA { VETH_INFO_PEER { ifinfomsg, IFLA_IFNAME } } }
+        var name = NetlinkAttributes()
+        name.append(Int(IFLA_IFNAME), Array(other.utf8) + [0])
+        var peer = NetlinkAttributes()
+        peer.append(1, [UInt8](repeating: 0, count: 16) + name.bytes)
+        var info = NetlinkAttributes()
+        info.append(Int(IFLA_INFO_KIND), Array("veth".utf8))
+        info.append(Int(IFLA_INFO_DATA), peer.bytes)
+        message.attribute(Int(IFLA_LINKINFO), info.bytes)
+        _ = try exchange(message, "make a veth pair")
+    }
+
+    /// Has the kernel say nothing of its own there: no ARP, no IPv6 address (linux/if_link.h, RFC 4861's messages
+    /// would go out by it).
+    static func setSilent(_ index: Int32) throws(LinuxError) {
+        var message = NetlinkMessage(type: UInt16(RTM_NEWLINK), flags: request | acknowledge, sequence: 1)
+        let flag = UInt32(IFF_NOARP)
+        message.appendLink(index: index, flags: flag, change: flag)
+        // IFLA_AF_SPEC { AF_INET6 { IFLA_INET6_ADDR_GEN_MODE: IN6_ADDR_GEN_MODE_NONE } }
+        var mode = NetlinkAttributes()
+        mode.append(8, [1])
+        var family = NetlinkAttributes()
+        family.append(Int(AF_INET6), mode.bytes)
+        message.attribute(Int(IFLA_AF_SPEC), family.bytes)
+        _ = try exchange(message, "silence interface \(index)")
+    }
+
+    /// Has what an interface sends go to it at once, without a queueing discipline before (tc-noqueue(8)).
+    static func setUnqueued(_ index: Int32) throws(LinuxError) {
+        let flags = request | acknowledge | create | replace
+        var message = NetlinkMessage(type: UInt16(RTM_NEWQDISC), flags: flags, sequence: 1)
+        // TC_H_ROOT of linux/pkt_sched.h
+        message.appendQueueing(index: index, parent: .max)
+        message.attribute(Int(TCA_KIND), "noqueue")
+        _ = try exchange(message, "take the queueing discipline off interface \(index)")
     }
 
     /// EBUSY when the kernel renames only interfaces that are down, and this one is up. A name with %d is numbered.
@@ -109,6 +157,24 @@ public enum Netlink {
         message.attribute(Int(IFLA_IFNAME), name)
         _ = try exchange(message, "move interface \(name) to namespace \(namespace)")
     }
+
+    /// Every interface of this namespace.
+    static func links() throws(LinuxError) -> [Link] {
+        var message = NetlinkMessage(type: UInt16(RTM_GETLINK), flags: request | dump, sequence: 1)
+        message.appendLink(index: 0)
+        return try exchange(message, "list interfaces").compactMap(parseLink)
+    }
+
+    /// Removes an interface that can be.
+    static func removeLink(_ index: Int32) throws(LinuxError) {
+        var message = NetlinkMessage(type: UInt16(RTM_DELLINK), flags: request | acknowledge, sequence: 1)
+        message.appendLink(index: index)
+        _ = try exchange(message, "remove interface \(index)")
+    }
+
+    /// Of the addresses the agent adds: 'V'. The kernel keeps it beside them (IFA_PROTO, Linux 5.18).
+    private static let protocolNumber: UInt8 = 86
+    private static let protocolAttribute = 11
 
     /// Adds an address. IPv6 duplicate detection is off: the address was assigned, not guessed.
     public static func addAddress(_ prefix: IPPrefix, to index: Int32) throws(LinuxError) {
@@ -141,6 +207,7 @@ public enum Netlink {
             flags: isIPv4 ? 0 : UInt8(IFA_F_NODAD), index: UInt32(bitPattern: index))
         message.attribute(Int(IFA_LOCAL), octets)
         message.attribute(Int(IFA_ADDRESS), octets)
+        message.attribute(protocolAttribute, [protocolNumber])
         if isIPv4, prefix.length < 31, let broadcast = prefix.broadcastOctets {
             message.attribute(Int(IFA_BROADCAST), broadcast)
         }
@@ -157,6 +224,21 @@ public enum Netlink {
                 let address = IPAddress(octets: Array(octets))
             else { return nil }
             return InterfaceAddress(index: reply.payload.number(at: 4, as: Int32.self), address: address)
+        }
+    }
+
+    /// Addresses of an interface that an agent has added.
+    static func addedAddresses(of index: Int32) throws(LinuxError) -> [IPPrefix] {
+        var message = NetlinkMessage(type: UInt16(RTM_GETADDR), flags: request | dump, sequence: 1)
+        message.appendAddress(family: 0, prefixLength: 0, flags: 0, index: UInt32(bitPattern: index))
+        return try exchange(message, "list addresses").compactMap { reply in
+            let attributes = reply.attributes(after: 8)
+            guard reply.payload.number(at: 4, as: Int32.self) == index,
+                attributes[protocolAttribute]?.first == protocolNumber,
+                let octets = attributes[Int(IFA_LOCAL)] ?? attributes[Int(IFA_ADDRESS)],
+                let address = IPAddress(octets: Array(octets))
+            else { return nil }
+            return IPPrefix(address, length: Int(reply.payload.number(at: 1, as: UInt8.self)))
         }
     }
 
@@ -189,7 +271,8 @@ public enum Netlink {
             mac: MACAddress(octets: octets) ?? .zero,
             mtu: Int(attributes[Int(IFLA_MTU)]?.number(at: 0, as: UInt32.self) ?? 0),
             isUp: flags & UInt32(IFF_UP) != 0,
-            hasCarrier: attributes[Int(IFLA_CARRIER)]?.first == 1)
+            hasCarrier: attributes[Int(IFLA_CARRIER)]?.first == 1,
+            alias: attributes[Int(IFLA_IFALIAS)]?.text)
     }
 
     /// Sends a request and collects its answer up to the acknowledgement or the end of a dump.

@@ -35,6 +35,15 @@ struct NetlinkMessage {
         append(index)
     }
 
+    /// `tcmsg`.
+    mutating func appendQueueing(index: Int32, parent: UInt32) {
+        bytes += [0, 0, 0, 0]
+        append(index)
+        append(UInt32(0))
+        append(parent)
+        append(UInt32(0))
+    }
+
     /// `rtmsg`, as a question.
     mutating func appendRoute(family: UInt8, destinationBits: UInt8, sourceBits: UInt8) {
         bytes += [family, destinationBits, sourceBits, 0, 0, 0, 0, 0]
@@ -59,6 +68,18 @@ struct NetlinkMessage {
         var result = bytes
         withUnsafeBytes(of: UInt32(bytes.count)) { result.replaceSubrange(0..<4, with: $0) }
         return result
+    }
+}
+
+/// Attributes within an attribute.
+struct NetlinkAttributes {
+    private(set) var bytes: [UInt8] = []
+
+    mutating func append(_ type: Int, _ payload: [UInt8]) {
+        withUnsafeBytes(of: UInt16(4 + payload.count)) { bytes += $0 }
+        withUnsafeBytes(of: UInt16(type)) { bytes += $0 }
+        bytes += payload
+        while bytes.count % 4 != 0 { bytes.append(0) }
     }
 }
 

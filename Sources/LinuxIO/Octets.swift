@@ -78,6 +78,13 @@ extension clx_endpoint {
         }
     }
 
+    /// Nil when the family is neither IPv4 nor IPv6.
+    var ipAddress: IPAddress? {
+        let octets = withUnsafeBytes(of: address) { Array($0) }
+        if family == UInt16(AF_INET) { return IPAddress(octets: Array(octets.prefix(4))) }
+        return family == UInt16(AF_INET6) ? IPAddress(octets: octets) : nil
+    }
+
     /// `.none` when the family is neither IPv4 nor IPv6.
     var packed: PackedAddress {
         withUnsafeBytes(of: address) { bytes in

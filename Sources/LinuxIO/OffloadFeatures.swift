@@ -17,9 +17,18 @@ public struct OffloadFeatures: Equatable, Sendable {
     /// Datagrams arrive in trains (UDP_GRO).
     public var udpTrains = false
 
+    /// Superframes leave by uplinks, and come in by them, whole.
+    public var uplinkTAP = false
+    /// Why not.
+    public var uplinkFault: String? = "not tried"
+
     public init() {}
 
-    public static var off: OffloadFeatures { OffloadFeatures() }
+    public static var off: OffloadFeatures {
+        var features = OffloadFeatures()
+        features.uplinkFault = "offloads are off"
+        return features
+    }
 
     public static var all: OffloadFeatures {
         var features = OffloadFeatures()
@@ -28,7 +37,26 @@ public struct OffloadFeatures: Equatable, Sendable {
         features.coalescing = .all
         features.udpSegmentation = true
         features.udpTrains = true
+        features.uplinkTAP = true
+        features.uplinkFault = nil
         return features
+    }
+
+    /// What an earlier process of this boot has found, by `names`; those of another version are passed over.
+    public init(names: [String]) {
+        let names = Set(names)
+        tapTCP = names.contains("tap_tso")
+        tapUDP = names.contains("tap_uso")
+        udpSegmentation = names.contains("udp_segment")
+        udpTrains = names.contains("udp_gro")
+        coalescing.tcp = names.contains("tcp_coalescing")
+        coalescing.udp = names.contains("udp_coalescing")
+        uplinkTAP = names.contains("udp_tunnel_gso")
+        if uplinkTAP {
+            uplinkFault = nil
+        } else {
+            uplinkFault = "an earlier process found that it does not work"
+        }
     }
 
     /// Names of what is in use, as `ethtool -k` and the kernel's headers call such things.
@@ -37,6 +65,7 @@ public struct OffloadFeatures: Equatable, Sendable {
             ("tap_checksum", tapTCP), ("tap_tso", tapTCP), ("tap_uso", tapUDP),
             ("udp_segment", udpSegmentation),
             ("udp_gro", udpTrains), ("tcp_coalescing", coalescing.tcp), ("udp_coalescing", coalescing.udp),
+            ("udp_tunnel_gso", uplinkTAP),
         ].filter(\.1).map(\.0)
     }
 
@@ -45,5 +74,10 @@ public struct OffloadFeatures: Equatable, Sendable {
         guard tapTCP else { return 0 }
         let tcp = CLX_TUN_F_CSUM | CLX_TUN_F_TSO4 | CLX_TUN_F_TSO6 | CLX_TUN_F_TSO_ECN
         return UInt32(tapUDP ? tcp | CLX_TUN_F_USO4 | CLX_TUN_F_USO6 : tcp)
+    }
+
+    /// The same of an uplink's TAP: whatever the kernel can leave undone.
+    var uplinkFlags: UInt32 {
+        tapFlags | UInt32(CLX_TUN_F_UDP_TUNNEL_GSO) | UInt32(CLX_TUN_F_UDP_TUNNEL_GSO_CSUM)
     }
 }

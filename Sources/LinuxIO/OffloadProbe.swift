@@ -3,6 +3,7 @@
 //   sender ── UDP_SEGMENT ──▶ TAP without offloads ──▶ three right datagrams?   (segmentation in software)
 //   sender ── UDP_SEGMENT ──▶ lo ──▶ UDP_GRO receiver: one train of three?
 //   TCP and UDP superframes ──▶ TAP: taken?
+//   superframes in VXLAN ──▶ uplink ──▶ … : see UplinkProbe
 //
 // Some kernels cut a message wrongly whose last segment is a full one, some refuse superframes that they should
 // take: such an offload is left out, and everything else used.
@@ -11,10 +12,9 @@ internal import CLinux
 internal import Datapath
 internal import Dispatch
 internal import Glibc
+internal import Proc
 internal import Synchronization
 internal import Wire
-
-internal import class Foundation.Thread
 
 /// Tries the kernel's offloads.
 public final class OffloadProbe: Sendable {
@@ -24,18 +24,20 @@ public final class OffloadProbe: Sendable {
     private static let segmentByteCount = 1000
     private static let segmentCount = 3
 
-    private let features = Mutex(OffloadFeatures.off)
+    private let features = Mutex(OffloadFeatures())
     private let done = DispatchSemaphore(value: 0)
 
     private init() {}
 
+    /// What works here, found out once.
+    public static let found = Result { () throws(LinuxError) in try run() }
+
     /// What works. Takes some milliseconds; without the right to make a namespace (CAP_SYS_ADMIN) nothing can
-    /// be tried and nothing is found.
-    public static func run() -> OffloadFeatures {
+    /// be tried and nothing is found. EAGAIN: there may be no more threads.
+    public static func run() throws(LinuxError) -> OffloadFeatures {
         let probe = OffloadProbe()
         // A thread of its own, because its namespace ends with it; what it leaves is cleared away behind us.
-        let thread = Thread { probe.tryAll() }
-        thread.start()
+        try check(-OwnThread.start("viaduct-probe") { probe.tryAll() }, "make a thread to try offloads")
         probe.done.wait()
         return probe.features.withLock { $0 }
     }
@@ -46,6 +48,8 @@ public final class OffloadProbe: Sendable {
 
     private func tryAll() {
         var tap: Int32 = -1
+        // What it makes takes the kernel some time to remove: nobody waits for that.
+        var uplinks = UplinkProbe()
         do throws(LinuxError) {
             defer { done.signal() }
             try check(clx_leave_network_namespace(), "make a network namespace")
@@ -57,9 +61,18 @@ public final class OffloadProbe: Sendable {
                 try Netlink.setLink(link.index, up: true)
             }
             if try sendsTrain(readBy: tap) { note { $0.udpSegmentation = true } }
+            if let link = try Netlink.link(named: "probe") {
+                let fault = uplinks.fault(tap: tap, index: link.index)
+                note {
+                    $0.uplinkTAP = fault == nil
+                    $0.uplinkFault = fault
+                }
+            }
             tryTAP(tap)
         } catch {
             // What was found so far stands.
+            let words = error.description
+            note { if !$0.uplinkTAP { $0.uplinkFault = words } }
         }
         if tap >= 0 { close(tap) }
     }

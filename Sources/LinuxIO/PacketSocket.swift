@@ -18,5 +18,12 @@ public final class PacketSocket {
         descriptor = try check(clx_packet_open(link.index), "attach interface \(name)")
     }
 
+    /// Goes on with one that is open already; nil, and it is closed, when it is not on that interface.
+    public init?(adopting socket: Int32, interface name: String) {
+        index = clx_packet_interface(socket)
+        descriptor = socket
+        guard index > 0, let link = try? Netlink.link(named: name), link.index == index else { return nil }
+    }
+
     deinit { close(descriptor) }
 }

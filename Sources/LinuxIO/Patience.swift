@@ -1,7 +1,7 @@
 // How a worker waits: it keeps looking for a while when the last pause was a short one, and sleeps otherwise. A
 // sleeping thread costs a few microseconds to wake, an eager one a processor; so what is spent is bounded, is
 // offered to every other thread at each look (sched_yield), and is nothing on a link that is quiet, or one that
-// carries bulk: there the guests need the processor, and who waits a little gets more at once.
+// carries bulk in many pieces: there the guests need the processor, and who waits a little gets more at once.
 
 internal import CLinux
 internal import Glibc
@@ -10,6 +10,9 @@ internal import Glibc
 struct Patience {
     /// Longest look before sleeping, nanoseconds; 0 sleeps at once.
     let limitNanoseconds: UInt64
+    /// Whether it looks on while it carries bulk as well: where superframes go through whole, a worker is done with
+    /// one before the next is there, and each sleep would cost more than the work.
+    var looksOnInBulk = false
     /// How long the last pause was.
     private var lastPause: UInt64 = .max
     /// When the last breath that carried bulk ended.
@@ -33,7 +36,7 @@ struct Patience {
         if count != 0 { return count }
         let start = clx_monotonic_ns()
         if takenByteCount >= Patience.bulkByteCount { lastBulk = start }
-        if lastPause < limitNanoseconds, start &- lastBulk >= Patience.bulkNanoseconds {
+        if lastPause < limitNanoseconds, looksOnInBulk || start &- lastBulk >= Patience.bulkNanoseconds {
             repeat {
                 sched_yield()
                 count = clx_epoll_wait(epoll, ready, capacity, 0)

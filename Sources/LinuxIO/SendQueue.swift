@@ -22,6 +22,8 @@ struct SendQueue: ~Copyable {
         var count: Int
         /// Frames, without VXLAN headers.
         var byteCount: Int
+        /// Outer source as far as it is known.
+        var source: PackedAddress
     }
 
     let messages: UnsafeMutablePointer<clx_message>
@@ -95,7 +97,8 @@ struct SendQueue: ~Copyable {
         message.ttl = timeToLive
         (messages + messageCount).initialize(to: message)
         (accounts + messageCount).initialize(
-            to: Account(port: port, count: 1, byteCount: count - VXLANView.byteCount))
+            to: Account(
+                port: port, count: 1, byteCount: count - VXLANView.byteCount, source: tunnel.source))
         messageCount += 1
         lastByteCount = count
         segmentByteCount = count

@@ -42,6 +42,20 @@ public final class UDPListener {
         self.isIPv4 = isIPv4
     }
 
+    /// Goes on with sockets that are open already, with what is queued in them; nil, and they are closed, when they
+    /// are not the ones that would be opened. Their options are as they are: who hands them over says with which.
+    public init?(adopting sockets: [Int32], port: UInt16, isIPv4: Bool, count: Int) {
+        let isRight =
+            sockets.count == count
+            && sockets.allSatisfy {
+                clx_udp_family($0) == (isIPv4 ? AF_INET : AF_INET6) && clx_udp_port($0) == Int32(port)
+            }
+        descriptors = sockets
+        self.port = port
+        self.isIPv4 = isIPv4
+        guard isRight else { return nil }
+    }
+
     deinit { for descriptor in descriptors { close(descriptor) } }
 
     /// Datagrams the kernel dropped here: full queue, bad checksum, bad length.
@@ -62,7 +76,11 @@ public struct SenderKind: Hashable, Sendable {
 
     /// Kinds there can be.
     static let count = 8
-    var index: Int { (isIPv4 ? 4 : 0) + (doNotFragment ? 2 : 0) + (checksum ? 1 : 0) }
+    /// Stays what it is from version to version.
+    public var index: Int { (isIPv4 ? 4 : 0) + (doNotFragment ? 2 : 0) + (checksum ? 1 : 0) }
+
+    /// Of the kind with this index.
+    static func hasChecksum(_ index: Int) -> Bool { index & 1 != 0 }
 
     static func index(_ tunnel: TunnelEntry) -> Int {
         (tunnel.remote.isIPv4 ? 4 : 0) + (tunnel.doNotFragment ? 2 : 0) + (tunnel.checksum ? 1 : 0)
@@ -75,7 +93,21 @@ public final class SenderPool {
     public static let socketCount = 16
     static let bufferByteCount: Int32 = 4 << 20
 
-    let descriptors: [Int32]
+    public let descriptors: [Int32]
+
+    /// Goes on with sockets that are open already; nil, and they are closed, when they are not the ones that would be
+    /// opened.
+    public init?(adopting sockets: [Int32], _ kind: SenderKind, ports range: ClosedRange<UInt16>) {
+        let isRight =
+            sockets.count == SenderPool.socketCount
+            && sockets.allSatisfy {
+                let port = clx_udp_port($0)
+                return clx_udp_family($0) == (kind.isIPv4 ? AF_INET : AF_INET6) && port > 0
+                    && range.contains(UInt16(truncatingIfNeeded: port))
+            }
+        descriptors = sockets
+        guard isRight else { return nil }
+    }
 
     /// Binds ports of `range`, spread evenly from a random start, passing over those in use.
     public init(_ kind: SenderKind, ports range: ClosedRange<UInt16>) throws(LinuxError) {
@@ -117,21 +149,30 @@ public final class SenderPool {
 public final class SenderSockets: @unchecked Sendable {
     // Unchecked: the array is written only by `init`. The pools keep the descriptors open.
     let descriptors: UnsafeMutablePointer<Int32>
-    private let pools: [SenderKind: SenderPool]
+    /// The source port of each.
+    let ports: UnsafeMutablePointer<UInt16>
+    public let pools: [SenderKind: SenderPool]
 
     public init(_ pools: [SenderKind: SenderPool]) {
         self.pools = pools
         let count = SenderKind.count * SenderPool.socketCount
         descriptors = .allocate(capacity: count)
         descriptors.initialize(repeating: -1, count: count)
+        ports = .allocate(capacity: count)
+        ports.initialize(repeating: 0, count: count)
         for (kind, pool) in pools {
             for (position, descriptor) in pool.descriptors.enumerated() {
-                descriptors[kind.index * SenderPool.socketCount + position] = descriptor
+                let index = kind.index * SenderPool.socketCount + position
+                descriptors[index] = descriptor
+                ports[index] = UInt16(truncatingIfNeeded: max(0, clx_udp_port(descriptor)))
             }
         }
     }
 
-    deinit { descriptors.deallocate() }
+    deinit {
+        descriptors.deallocate()
+        ports.deallocate()
+    }
 
     public func has(_ kind: SenderKind) -> Bool { pools[kind] != nil }
     /// Only the pools of these kinds; nil when there are no others.

@@ -1,4 +1,4 @@
-// Between the ten bytes of a virtio-net header and a frame's offload metadata (linux/virtio_net.h).
+// Between the ten or 24 bytes of a virtio-net header and a frame's offload metadata (linux/virtio_net.h).
 
 internal import CLinux
 internal import Datapath
@@ -47,5 +47,19 @@ extension clx_vnet_header {
             length = start + Int(frame.base.load(fromByteOffset: start + 12, as: UInt8.self) >> 4) * 4
         }
         header_length = UInt16(truncatingIfNeeded: length)
+    }
+}
+
+extension OuterFrame {
+    @inline(__always)
+    init(base: UnsafeMutableRawPointer, byteCount: Int, _ header: clx_tunnel_header) {
+        let tunnel = UInt8(
+            CLX_VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 | CLX_VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6)
+        var plain = header.base
+        plain.gso_type &= ~tunnel
+        self.init(
+            base: base, byteCount: byteCount, offload: Offload(plain),
+            isEncapsulated: header.base.gso_type & tunnel != 0,
+            isVerified: header.base.flags & 2 != 0)  // VIRTIO_NET_HDR_F_DATA_VALID
     }
 }

@@ -8,10 +8,9 @@ internal import CLinux
 public import Datapath
 internal import Dispatch
 internal import Glibc
+internal import Proc
 internal import Synchronization
 internal import Wire
-
-internal import class Foundation.Thread
 
 /// What the worker tells the control plane, from its own thread: hand it on and return.
 public struct WorkerEvents: Sendable {
@@ -19,12 +18,19 @@ public struct WorkerEvents: Sendable {
     public var portTroubled: @Sendable (_ identity: UInt64) -> Void
     /// A datagram was larger than the path MTU the kernel has learned since.
     public var pathMTUChanged: @Sendable () -> Void
+    /// Frames wait for a next hop's link address.
+    public var neighborWanted: @Sendable () -> Void
+    /// Frames for the agent itself are there that must not wait.
+    public var punted: @Sendable () -> Void
 
     public init(
-        portTroubled: @escaping @Sendable (UInt64) -> Void, pathMTUChanged: @escaping @Sendable () -> Void
+        portTroubled: @escaping @Sendable (UInt64) -> Void, pathMTUChanged: @escaping @Sendable () -> Void,
+        neighborWanted: @escaping @Sendable () -> Void = {}, punted: @escaping @Sendable () -> Void = {}
     ) {
+        self.punted = punted
         self.portTroubled = portTroubled
         self.pathMTUChanged = pathMTUChanged
+        self.neighborWanted = neighborWanted
     }
 }
 
@@ -33,6 +39,8 @@ public struct WorkerSettings: Sendable {
     public var offload = OffloadFeatures.all
     /// How long it may look before it sleeps; 0 sleeps at once.
     public var spinMicroseconds = 0
+    /// The thread gives up all that it does not need.
+    public var isConfined = false
     /// Flows it remembers.
     public var flowCapacity = FlowCache.defaultCapacity
 
@@ -46,37 +54,64 @@ public final class Worker: Sendable {
 
     private let mailbox = Mutex<[Request]>([])
     private let wakeup: Int32
+    /// Something was left for the worker: known before epoll names `wakeup`, which may be behind a thousand ports.
+    private let isWanted = Atomic<Bool>(false)
     private let breathMilliseconds = Atomic<UInt64>(0)
     private let breathCount = Atomic<UInt64>(0)
     private let cpuNanoseconds = Atomic<UInt64>(0)
     /// Frames and datagrams per breath.
     public let batchSizes = BatchSizes()
+    /// Frames for the agent itself; one thread takes them.
+    let punts: PuntBox
+    private let puntMemory: ZeroedMemory
     private let isStopping = Atomic<Bool>(false)
     private let hasEnded = DispatchSemaphore(value: 0)
+    private let fault = Mutex<LinuxError?>(nil)
 
     /// Starts the thread with an empty program. `name`: at most 15 characters, the kernel's limit.
     public init(
         events: WorkerEvents, settings: WorkerSettings = WorkerSettings(), name: String = "viaduct-worker"
     ) throws(LinuxError) {
         let flowMemory = try ZeroedMemory(byteCount: FlowCache.byteCount(capacity: settings.flowCapacity))
+        let holdMemory = try ZeroedMemory(byteCount: HoldQueue.byteCount)
+        puntMemory = try ZeroedMemory(byteCount: PuntBox.byteCount)
+        punts = PuntBox(puntMemory.base)
         wakeup = try check(clx_eventfd_create(), "create an eventfd")
         let epoll = try check(clx_epoll_create(), "create an epoll instance")
         try check(clx_epoll_add(epoll, wakeup, WorkerLoop.wakeupToken), "watch the eventfd")
         breathMilliseconds.store(clx_monotonic_ms(), ordering: .relaxed)
-        let thread = Thread { [self] in
-            clx_name_thread(name)
+        let started = DispatchSemaphore(value: 0)
+        let code = OwnThread.start(name) { [self] in
+            if settings.isConfined { confine() }
+            started.signal()
             do {
                 var loop = WorkerLoop(
-                    epoll: epoll, events: events, settings: settings, flowMemory: flowMemory)
+                    epoll: epoll, events: events, settings: settings, flowMemory: flowMemory,
+                    holdMemory: holdMemory, punts: punts)
                 run(&loop)
             }
             close(epoll)
             hasEnded.signal()
         }
-        thread.start()
+        guard code == 0 else {
+            close(epoll)
+            throw LinuxError("make a forwarding thread", code: code)
+        }
+        started.wait()
     }
 
     deinit { close(wakeup) }
+
+    /// Why the thread is less confined than it was to be; nil when it is.
+    public var confinementFault: LinuxError? { fault.withLock { $0 } }
+
+    private func confine() {
+        do throws(LinuxError) {
+            try EngineThread.confine()
+        } catch {
+            fault.withLock { $0 = error }
+        }
+    }
 
     /// Milliseconds since the last breath began; the worker breathes at least once a second.
     public var idleMilliseconds: UInt64 {
@@ -115,15 +150,18 @@ public final class Worker: Sendable {
         }
     }
 
+    /// Gives frames to these captures, and to no others; waits until it does.
+    func capture(_ taps: [CaptureTap]) { submit { loop in loop.capture(taps) } }
+
     /// Ends the thread and waits until it has let go of its program and descriptors. Nothing may be asked of
     /// the worker afterwards.
     public func stop() {
         isStopping.store(true, ordering: .releasing)
-        clx_eventfd_signal(wakeup)
+        wake()
         hasEnded.wait()
     }
 
-    private func submit<R: Sendable>(_ body: @escaping @Sendable (inout WorkerLoop) -> R) -> R {
+    func submit<R: Sendable>(_ body: @escaping @Sendable (inout WorkerLoop) -> R) -> R {
         let done = DispatchSemaphore(value: 0)
         let result = ResultBox<R>()
         post { loop in
@@ -137,6 +175,11 @@ public final class Worker: Sendable {
     /// Leaves a request and does not wait for it.
     func post(_ request: @escaping Request) {
         mailbox.withLock { $0.append(request) }
+        wake()
+    }
+
+    private func wake() {
+        isWanted.store(true, ordering: .releasing)
         clx_eventfd_signal(wakeup)
     }
 
@@ -151,8 +194,9 @@ public final class Worker: Sendable {
                 accounted = loop.nowMilliseconds
                 cpuNanoseconds.store(clx_thread_cpu_ns(), ordering: .relaxed)
             }
-            guard hasMail else { continue }
+            guard hasMail || isWanted.load(ordering: .relaxed) else { continue }
             clx_eventfd_drain(wakeup)
+            isWanted.store(false, ordering: .relaxed)
             let stopping = isStopping.load(ordering: .acquiring)
             for request in takeMail() { request(&loop) }
             if stopping { return }

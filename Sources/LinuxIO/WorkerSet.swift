@@ -58,6 +58,11 @@ public final class WorkerSet: Sendable {
 
     // MARK: Requests
 
+    /// Has every worker let go of the frames whose next hop is known by now. Waits for nobody.
+    public func releaseHeld() {
+        for worker in workers { worker.post { $0.releaseHeld() } }
+    }
+
     /// Runs `body` while no worker breathes, and waits for it.
     public func perform<R: Sendable>(_ body: @escaping @Sendable () -> R) -> R {
         turn.withLock { _ in
@@ -68,6 +73,19 @@ public final class WorkerSet: Sendable {
             }
             parking.release()
             return result
+        }
+    }
+
+    /// Runs `body` on the calling thread while no worker breathes.
+    public func rest<R>(_ body: () -> R) -> R {
+        turn.withLock { _ in
+            let parking = Parking(workers[...])
+            parking.awaitAll()
+            defer {
+                parking.release()
+                parking.awaitDeparture()
+            }
+            return body()
         }
     }
 

@@ -10,4 +10,11 @@ public enum Kernel {
         guard uname(&name) == 0 else { return "unknown" }
         return withUnsafeBytes(of: &name.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
+
+    /// As `uname -m` says: "x86_64".
+    public static var machine: String {
+        var name = utsname()
+        guard uname(&name) == 0 else { return "unknown" }
+        return withUnsafeBytes(of: &name.machine) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    }
 }

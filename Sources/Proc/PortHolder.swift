@@ -7,8 +7,9 @@ public enum PortHolder: Equatable, Sendable, CustomStringConvertible {
     case process(id: Int32, command: String)
     /// Kernel vxlan devices of this namespace, by interface name.
     case vxlan(names: [String])
-    /// The socket is there, but no process or device that can be seen from here has it: one of another PID
-    /// namespace, or a kernel device that was moved to another network namespace.
+    /// The socket is there, but no process or device that can be seen from here has it: one that may more than the
+    /// calling thread, or another user's; one of another PID namespace; or a kernel device that was moved to another
+    /// network namespace.
     case unseen
 
     public var description: String {
@@ -16,7 +17,8 @@ public enum PortHolder: Equatable, Sendable, CustomStringConvertible {
         case .process(let id, let command): "process \(id) (\(command))"
         case .vxlan(let names): "kernel vxlan device \(names.joined(separator: ", "))"
         case .unseen:
-            "a socket with no process here: a vxlan device moved to another namespace, or another container"
+            "a process that may not be looked into from here (ss -anptu as root shows it), another container, or a "
+                + "vxlan device moved to another namespace"
         }
     }
 

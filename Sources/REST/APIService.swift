@@ -13,6 +13,8 @@ public protocol APIService: Sendable {
     var dispatcher: Dispatcher<Self> { get }
     var version: Version { get }
     var events: EventLog { get }
+    /// How it restarts; nil where it cannot by itself.
+    var succession: Succession? { get }
     /// The stored state is in force; until then what is under /v1 is `unavailable`.
     var isServing: Bool { get }
     /// The document of the service's own operations.
@@ -26,16 +28,23 @@ public protocol APIService: Sendable {
 }
 
 extension APIService {
+    public var succession: Succession? { nil }
+
     /// Answers whatever was asked; every refusal is a problem document.
     public func handle(_ request: HTTPRequest) async -> HTTPResponse {
         await dispatcher.answer(request, for: self)
     }
 
-    /// Listens and answers from now on. A TCP port in use is refused with the name of who has it.
-    public func listen(on endpoints: [HTTPEndpoint], limits: HTTPLimits) throws -> HTTPServer {
+    /// Listens and answers from now on, by `sockets` that listen already where there are such. A TCP port in use is
+    /// refused with the name of who has it.
+    public func listen(
+        on endpoints: [HTTPEndpoint], by sockets: [Int32] = [], limits: HTTPLimits
+    ) throws -> HTTPServer {
         do throws(HTTPServerError) {
             return try HTTPServer(
-                endpoints: endpoints, limits: limits, renderFailure: HTTPResponse.failure,
+                endpoints: endpoints, sockets: sockets, limits: limits, tls: dispatcher.access.tls,
+                knows: { [access = dispatcher.access] in access.knows($0) },
+                renderFailure: HTTPResponse.failure,
                 onLog: dispatcher.note, handler: handle)
         } catch {
             guard error.errorNumber == EADDRINUSE,
@@ -44,19 +53,6 @@ extension APIService {
             else { throw error }
             throw StartError("\(error); \(holder) has it")
         }
-    }
-}
-
-extension [HTTPEndpoint] {
-    /// A TCP address, which must be a loopback one, and perhaps a Unix socket.
-    public init(_ listen: ListenAddress, socket: String?) throws(StartError) {
-        let tcp = HTTPEndpoint.tcp(host: "\(listen.address)", port: listen.port)
-        guard tcp.isLoopback else {
-            throw StartError(
-                "refusing to listen on \(listen): the API has no authentication yet, so wanted a loopback "
-                    + "address such as 127.0.0.1:8640")
-        }
-        self = [tcp] + (socket.map { [.unix(path: $0)] } ?? [])
     }
 }
 

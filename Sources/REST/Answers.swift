@@ -15,6 +15,13 @@ extension HTTPResponse {
             body: JSONValue.object(object).serialized(pretty: true) + [UInt8(ascii: "\n")])
     }
 
+    /// Text for people.
+    public static func text(_ text: String) -> HTTPResponse {
+        HTTPResponse(
+            headers: [("Content-Type", "\(Operations.plainMediaType); charset=utf-8")], body: Array(text.utf8)
+        )
+    }
+
     public static var noContent: HTTPResponse { HTTPResponse(status: 204) }
 
     /// A problem document with the status of its code.

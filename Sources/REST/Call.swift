@@ -3,7 +3,6 @@
 public import API
 public import HTTP
 public import JSON
-public import Wire
 
 /// A request that has found its operation.
 public struct Call: Sendable {
@@ -15,11 +14,6 @@ public struct Call: Sendable {
     /// The name in the path segment of a kind.
     public func name(_ kind: Kind) throws(Problem) -> Name {
         try kind.name(in: parameters[kind.singular] ?? "")
-    }
-
-    /// The MAC address in the path segment of a kind.
-    public func mac(_ kind: Kind) throws(Problem) -> MACAddress {
-        try kind.mac(in: parameters[kind.singular] ?? "")
     }
 
     /// The value of a query parameter, nil when it is not there.
@@ -92,6 +86,7 @@ public struct Call: Sendable {
         case .empty: return
         case .json, .either, .anyJSON: wanted = ["application/json"]
         case .text: wanted = ["text/plain", "application/openmetrics-text"]
+        case .bytes(let type): wanted = [type]
         case .jsonOrText(_, let other): wanted = ["application/json", other]
         }
         let families = wanted.map { $0.prefix { $0 != "/" } + "/*" }
@@ -102,6 +97,9 @@ public struct Call: Sendable {
             throw Problem(.notAcceptable, "Accept: wanted room for \(types), found \(accept)")
         }
     }
+
+    /// Whether text for people is asked for, and not JSON.
+    public var wantsText: Bool { accepts(exactly: Operations.plainMediaType) }
 
     /// Whether a media type is asked for by name, not by a wildcard.
     func accepts(exactly mediaType: String) -> Bool {

@@ -21,12 +21,18 @@ public struct Event: Sendable, Equatable {
             data: data)
     }
 
-    /// Server-sent events, WHATWG HTML §9.2.6. JSON has no raw line break, so `data` is one line.
+    /// The document as JSON. JSON has no raw line break, so it is one line.
+    var encoded: [UInt8] { JSONValue.object(document.json).serialized() }
+
+    /// Appends a frame of server-sent events, WHATWG HTML §9.2.6.
     ///
     /// - Parameter boot: makes the id one of this life: it comes back as Last-Event-ID, perhaps to another.
-    func frame(boot: String) -> [UInt8] {
-        Array("id: \(EventPage.cursor(boot, id))\nevent: \(type.rawValue)\ndata: ".utf8)
-            + JSONValue.object(document.json).serialized() + Array("\n\n".utf8)
+    static func frame(
+        _ id: Int, _ type: EventType, _ document: some Sequence<UInt8>, boot: String, to bytes: inout [UInt8]
+    ) {
+        bytes += "id: \(EventPage.cursor(boot, id))\nevent: \(type.rawValue)\ndata: ".utf8
+        bytes += document
+        bytes += "\n\n".utf8
     }
 
     /// A comment, which readers pass over: it keeps the connection and shows the service who has left.

@@ -32,7 +32,7 @@ extension EventLog {
     func listen(_ stream: HTTPStream, since: Int?) -> Bool {
         let listener = state.withLock { state -> EventListener? in
             guard !state.isClosed, state.hasPlace else { return nil }
-            let listener = EventListener(stream, since: since ?? state.lastID)
+            let listener = EventListener(stream, since: since ?? state.ring.lastID)
             state.listeners[ObjectIdentifier(listener)] = listener
             return listener
         }
@@ -110,30 +110,23 @@ extension EventLog {
 
 extension EventLog.State {
     /// Frames of the next events, about `pumpByteCount`; nil when there are none.
-    fileprivate mutating func frames(
+    fileprivate func frames(
         for listener: EventListener, _ boot: String, milliseconds: Int64
     ) -> [UInt8]? {
         let (first, isGap) = first(after: listener.lastID)
         var bytes: [UInt8] = []
         if isGap {
-            let since = listener.lastID > lastID ? nil : listener.lastID
+            let since = listener.lastID > ring.lastID ? nil : listener.lastID
             let gap = Event.gap(since: since, next: first, milliseconds: milliseconds)
-            bytes = gap.frame(boot: boot)
+            Event.frame(gap.id, gap.type, gap.encoded, boot: boot, to: &bytes)
             listener.lastID = first - 1
         }
         var id = first
-        while id <= lastID, bytes.count < EventLog.pumpByteCount {
-            bytes += frame(id, boot)
+        while id <= ring.lastID, bytes.count < EventLog.pumpByteCount {
+            ring.frame(id, boot: boot, to: &bytes)
             listener.lastID = id
             id += 1
         }
         return bytes.isEmpty ? nil : bytes
-    }
-
-    private mutating func frame(_ id: Int, _ boot: String) -> [UInt8] {
-        if let frame = frames[slot(id)] { return frame }
-        let frame = ring[slot(id)].frame(boot: boot)
-        frames[slot(id)] = frame
-        return frame
     }
 }

@@ -13,7 +13,7 @@ internal import Synchronization
 
 /// The ring of events with its waiters and listeners.
 public final class EventLog: Sendable {
-    /// Events kept: a minute of the busiest hour, or the last day of a quiet one; about 2 MiB.
+    /// Events kept: a minute of the busiest hour, or the last day of a quiet one; about 1 MiB.
     public static let capacity = 4096
     /// Waiters and listeners together; each costs a connection, a listener up to 256 KiB beside.
     public static let listenerCount = 64
@@ -33,11 +33,7 @@ public final class EventLog: Sendable {
     }
 
     struct State {
-        /// The event numbered `id` is at `(id - 1) % capacity`.
-        var ring: [Event] = []
-        /// The encoded event at the same place, made when the first listener needs it.
-        var frames: [[UInt8]?] = []
-        var lastID = 0
+        var ring = EventRing()
         var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
         /// Waiters that have a place, known yet or about to be.
         var waiting: Set<Int> = []
@@ -48,8 +44,6 @@ public final class EventLog: Sendable {
         var isClosed = false
 
         var hasPlace: Bool { waiting.count + listeners.count < EventLog.listenerCount }
-        var oldestID: Int { lastID - ring.count + 1 }
-        func slot(_ id: Int) -> Int { (id - 1) % EventLog.capacity }
     }
 
     let state = Mutex(State())
@@ -79,7 +73,7 @@ public final class EventLog: Sendable {
     }
 
     /// Number of the newest event, 0 before the first.
-    public var lastID: Int { state.withLock { $0.lastID } }
+    public var lastID: Int { state.withLock { $0.ring.lastID } }
 
     // MARK: Writing
 
@@ -89,7 +83,7 @@ public final class EventLog: Sendable {
     public func append(_ drafts: [EventDraft], at milliseconds: Int64) {
         guard !drafts.isEmpty else { return }
         let (waiters, listeners) = state.withLock { state in
-            for draft in drafts { state.add(draft, milliseconds) }
+            state.ring.append(drafts, at: milliseconds)
             defer { state.waiters = [:] }
             return (Array(state.waiters.values), Array(state.listeners.values))
         }
@@ -142,7 +136,7 @@ public final class EventLog: Sendable {
 
     private func register(_ waiter: CheckedContinuation<Void, Never>, _ serial: Int, _ since: Int) {
         let isOver = state.withLock { state in
-            if state.isClosed || state.lastID > since || state.woken.contains(serial) { return true }
+            if state.isClosed || state.ring.lastID > since || state.woken.contains(serial) { return true }
             state.waiters[serial] = waiter
             return false
         }
@@ -159,6 +153,15 @@ public final class EventLog: Sendable {
 
     // MARK: End
 
+    /// Wakes every waiter: nobody is to be waited for.
+    public func rouse() {
+        let waiters = state.withLock { state in
+            defer { state.waiters = [:] }
+            return Array(state.waiters.values)
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
     /// Wakes every waiter and finishes every stream: the service is stopping.
     public func close() {
         let (waiters, listeners) = state.withLock { state in
@@ -172,31 +175,17 @@ public final class EventLog: Sendable {
 }
 
 extension EventLog.State {
-    fileprivate mutating func add(_ draft: EventDraft, _ milliseconds: Int64) {
-        lastID += 1
-        let event = Event(
-            id: lastID, milliseconds: milliseconds, type: draft.type, resource: draft.resource,
-            data: draft.data)
-        if ring.count < EventLog.capacity {
-            ring.append(event)
-            frames.append(nil)
-        } else {
-            ring[slot(lastID)] = event
-            frames[slot(lastID)] = nil
-        }
-    }
-
     fileprivate func page(since: Int, limit: Int) -> EventLog.Page {
         let (first, gap) = first(after: since)
-        let last = min(lastID, first - 1 + limit)
+        let last = min(ring.lastID, first - 1 + limit)
         guard first <= last else { return EventLog.Page(items: [], next: first - 1, gap: gap) }
-        return EventLog.Page(items: (first...last).map { ring[slot($0)] }, next: last, gap: gap)
+        return EventLog.Page(items: (first...last).map { ring[$0] }, next: last, gap: gap)
     }
 
     /// The event to go on with, and whether some before it are gone. A number that is not given out yet is
     /// of an earlier life of the service: its reader has missed everything.
     func first(after since: Int) -> (id: Int, gap: Bool) {
-        if since > lastID { return (oldestID, true) }
-        return (max(since + 1, oldestID), since + 1 < oldestID)
+        if since > ring.lastID { return (ring.oldestID, true) }
+        return (max(since + 1, ring.oldestID), since + 1 < ring.oldestID)
     }
 }

@@ -4,6 +4,7 @@
 public import API
 public import HTTP
 public import JSON
+internal import Wire
 
 /// A strong entity tag: `"` and sixteen hex digits and `"`.
 public struct EntityTag: Equatable, Sendable, CustomStringConvertible {
@@ -11,8 +12,7 @@ public struct EntityTag: Equatable, Sendable, CustomStringConvertible {
 
     /// Of bytes, by FNV-1a and a finaliser: 64 bits tell two states of one resource apart.
     public init(of bytes: some Sequence<UInt8>) {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        var hash = FNV1a(bytes).value
         hash = (hash ^ hash >> 32) &* 0xd6e8_feb8_6659_fd93
         let digits = String(hash ^ hash >> 29, radix: 16)
         description = "\"" + String(repeating: "0", count: 16 - digits.count) + digits + "\""

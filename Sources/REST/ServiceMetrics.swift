@@ -4,6 +4,7 @@
 internal import API
 internal import HTTP
 internal import Proc
+internal import Trust
 
 extension APIService {
     func metrics(_ format: MetricsPage.Format) async -> HTTPResponse {
@@ -11,6 +12,7 @@ extension APIService {
         page.family("viaduct_build_info", .gauge, "What runs; the value is always 1.")
         page.sample([("version", version.version), ("swift", version.swift)], UInt64(1))
         await addMetrics(to: &page)
+        page.addCertificates(dispatcher.access.certificates)
         page.addRequests(dispatcher.requests)
         page.addProcess()
         return page.response
@@ -22,6 +24,15 @@ extension MetricsPage {
     public mutating func addCommits(_ durations: Histogram) {
         family("viaduct_store_commit_duration_seconds", .histogram, "Making a change durable.")
         histogram([], durations.snapshot)
+    }
+
+    fileprivate mutating func addCertificates(_ certificates: [CertificateEnd]) {
+        family(
+            "viaduct_certificate_expiry_timestamp_seconds", .gauge,
+            "When a certificate in use expires, Unix time.")
+        for end in certificates {
+            sample([("use", end.use), ("name", end.name)], UInt64(max(0, end.endsAt)))
+        }
     }
 
     fileprivate mutating func addRequests(_ requests: RequestCounts) {

@@ -7,6 +7,13 @@ public enum ServiceRoutes<Service: APIService>: Routes {
     public static var handlers: [OperationID: Handler<Service>] {
         [
             .getVersion: { _, service async throws(Problem) in .document(service.version.json) },
+            .restart: { _, service async throws(Problem) in
+                guard let succession = service.succession else {
+                    throw Problem(.unavailable, "this process cannot restart itself")
+                }
+                try await succession.begin()
+                return .document(service.version.json, status: 202)
+            },
             .listEvents: { call, service async throws(Problem) in try await service.events.answer(call) },
             // Liveness asks only the process itself, so it answers even while the control plane is busy.
             .livez: { call, service async throws(Problem) in try service.live().answer(call) },

@@ -114,11 +114,6 @@ public enum WriteHandlers<Service: WritingService> {
 extension Call {
     /// The resource of the path.
     public func resource<ID: ResourceAddress>(_ kind: Kind) throws(Problem) -> ID {
-        var keys: [String] = []
-        for part in kind.lineage {
-            // Each segment is named when it is wrong, the outermost first.
-            if part.key == .name { keys.append("\(try name(part))") } else { keys.append("\(try mac(part))") }
-        }
-        return try ID(kind, keys)
+        try ID(kind, kind.keys.map { parameters[$0.parameter] ?? "" })
     }
 }

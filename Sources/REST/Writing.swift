@@ -11,6 +11,7 @@ public protocol ResourceAddress: Hashable, Sendable {
 
     /// Every kind that can be written.
     static var kinds: [Kind] { get }
+    var kind: Kind { get }
     /// What the path of a write must be, for refusals: "the path of a bridge or port".
     static var wantedPath: String { get }
 
@@ -104,6 +105,15 @@ extension ResourceWrite {
     public init(_ item: WriteItem, _ path: String, _ body: JSONObject?) throws(Problem) {
         self.item = item
         id = try ResourceWrite.resource(at: path, item)
+        if body == nil, id.kind.isSingleton {
+            throw Problem(
+                .invalidResource, "\(item.pointer): wanted PUT of \(path), which always exists, found DELETE",
+                errors: [
+                    FieldError(
+                        at: item.pointer, .notAllowed, wanted: "PUT of \(path), which always exists",
+                        found: "DELETE")
+                ])
+        }
         do throws(Problem) {
             spec = if let body { try id.spec(.object(body)) } else { nil }
         } catch {
@@ -130,18 +140,11 @@ extension ResourceWrite {
         // By bytes: finding the characters of a text takes several times as long.
         let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
             .map { String(Substring($0)) }
-        guard parts.count >= 4, parts[0].isEmpty, parts[1] == "v1",
-            let kind = ID.kinds.first(where: { $0.hasPaths(of: parts[2...]) })
-        else { return nil }
-        return try ID(kind, stride(from: 3, to: parts.count, by: 2).map { parts[$0] })
-    }
-}
-
-extension Kind {
-    /// Whether these are names of collections and keys, in turn, down to one of this kind.
-    fileprivate func hasPaths(of segments: ArraySlice<String>) -> Bool {
-        segments.count == 2 * (ancestors.count + 1) && segments[segments.endIndex - 2] == plural
-            && ancestors.indices.allSatisfy { segments[segments.startIndex + 2 * $0] == ancestors[$0].plural }
+        guard parts.count >= 3, parts[0].isEmpty, parts[1] == "v1" else { return nil }
+        for kind in ID.kinds {
+            if let keys = kind.keys(in: parts[2...]) { return try ID(kind, keys) }
+        }
+        return nil
     }
 }
 

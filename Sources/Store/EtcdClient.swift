@@ -40,7 +40,7 @@ struct EtcdError: Error {
 /// one answers, beginning with the one that answered last.
 ///
 /// So a request may be carried out more than once, or late, by an endpoint that was given up: whoever changes
-/// something guards it against both. No authentication and no TLS.
+/// something guards it against both. Knows each other by certificates with `https://` endpoints; no passwords.
 final class EtcdClient: Sendable {
     /// What a page of the largest documents takes, with room.
     private static let answerByteCount = 128 << 20
@@ -53,10 +53,13 @@ final class EtcdClient: Sendable {
     /// How long one endpoint is waited for, unless said otherwise.
     private let attemptSeconds: Double
 
-    init(_ addresses: [HTTPClientAddress], attemptSeconds: Double) {
+    init(
+        _ addresses: [HTTPClientAddress], identity: HTTPClientIdentity = HTTPClientIdentity(),
+        attemptSeconds: Double
+    ) {
         let pool = HTTPClientPool()
         let limits = HTTPClientLimits(connectSeconds: attemptSeconds, bodyByteCount: Self.answerByteCount)
-        endpoints = addresses.map { HTTPClient($0, pool: pool, limits: limits) }
+        endpoints = addresses.map { HTTPClient($0, pool: pool, limits: limits, identity: identity) }
         self.attemptSeconds = attemptSeconds
     }
 

@@ -48,17 +48,20 @@ public final class EtcdFleetStore: FleetStore {
     /// Nothing is asked of etcd yet.
     ///
     /// - Parameters:
-    ///   - endpoints: of one etcd, tried in turn. No authentication, no TLS: a loopback or management network.
+    ///   - endpoints: of one etcd, tried in turn.
+    ///   - identity: by whom endpoints with `https://` are certified, and what they are shown.
     ///   - controller: controllers of one name share the state.
     public init(
-        endpoints: [HTTPClientAddress], controller: String, as member: LeaderInfo,
+        endpoints: [HTTPClientAddress], identity: HTTPClientIdentity = HTTPClientIdentity(),
+        controller: String, as member: LeaderInfo,
         leaseSeconds: Int = EtcdFleetStore.defaultLeaseSeconds
     ) {
         self.member = member
         self.leaseSeconds = leaseSeconds
         keys = EtcdKeys(controller: controller)
         // Half a term: whatever a hung endpoint delays can still be done elsewhere.
-        client = EtcdClient(endpoints, attemptSeconds: Double(leaseSeconds) * 2 / 5)
+        client = EtcdClient(
+            endpoints, identity: identity, attemptSeconds: Double(leaseSeconds) * 2 / 5)
     }
 
     public func leader() async throws(StoreError) -> LeaderInfo? {

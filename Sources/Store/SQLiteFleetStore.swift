@@ -45,7 +45,20 @@ public final class SQLiteFleetStore: FleetStore {
     public func commit(_ changes: [StoreChange], under leadership: Leadership) async throws(StoreError) {
         try await run { () throws(StoreError) in
             guard leadership.isHeld() else { throw .notLeader(leadership) }
-            try self.store.commit(changes)
+            do throws(StoreError) {
+                try self.store.commit(changes)
+            } catch {
+                self.settleLater()
+                throw error
+            }
+        }
+    }
+
+    /// Has what was refused taken back as soon as the disk lets it.
+    private func settleLater() {
+        queue.asyncAfter(deadline: .now() + 1) { [weak self] in
+            guard let self, !self.store.settle() else { return }
+            self.settleLater()
         }
     }
 

@@ -2,7 +2,8 @@
 // the documents mean. A commit is on the disk when it returns (WAL, synchronous=FULL) or has not happened.
 //
 // The file belongs to one process at a time: SQLite's exclusive locking mode keeps a second one out for as
-// long as the first lives, and ends with it however it ends.
+// long as the first lives, and ends with it however it ends. How it is opened, and what is refused then, is in
+// `Store+Opening.swift`.
 
 internal import GRDB
 internal import Glibc
@@ -69,76 +70,17 @@ public final class Store: Sendable {
     private let connection: Mutex<DatabaseQueue?>
     public let path: String
 
+    /// Documents are stored with their digests: the file has a column for them.
+    private let hasDigests: Atomic<Bool>
+    /// A refused commit may be in the log.
+    private let owes = Atomic<Bool>(false)
+
     /// Opens or creates the file. `inUse` when another process has it. What is not ours is not changed.
     public init(path: String) throws(StoreError) {
         self.path = path
-        var configuration = Configuration()
-        configuration.journalMode = .default
-        configuration.prepareDatabase { database in
-            try database.execute(sql: "PRAGMA locking_mode = EXCLUSIVE")
-            try database.execute(sql: "PRAGMA synchronous = FULL")
-        }
-        let queue = try Store.translate(path) {
-            try Store.checkFile(path)
-            let queue = try DatabaseQueue(path: path, configuration: configuration)
-            var isNew = false
-            try queue.inTransaction(.exclusive) { database in
-                isNew = try Store.check(database, path)
-                return .commit
-            }
-            try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA journal_mode = WAL") }
-            if isNew { try queue.write(Store.create) }
-            return queue
-        }
+        let (queue, hasDigests) = try Store.translate(path) { try Store.open(path) }
         connection = Mutex(queue)
-    }
-
-    /// What SQLite would report badly or not at all: a file that may not be written, and one of less than its
-    /// smallest page, which it takes for empty and would write over. The file is not opened for this: closing
-    /// a descriptor drops the locks of every other one in the process (fcntl(2)).
-    private static func checkFile(_ path: String) throws {
-        guard access(path, R_OK | W_OK) == 0 else {
-            if errno == ENOENT { return }
-            throw StoreError(.failed, "cannot write \(path): \(String(cString: strerror(errno)))")
-        }
-        var status = stat()
-        guard stat(path, &status) == 0, !(1..<512).contains(status.st_size) else {
-            throw StoreError(.unreadable, "\(path) is not a readable state file: it is too short")
-        }
-    }
-
-    /// Throws unless this is an undamaged state file of a format we read; true when it is empty.
-    private static func check(_ database: Database, _ path: String) throws -> Bool {
-        let identity = try Int.fetchOne(database, sql: "PRAGMA application_id") ?? 0
-        let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
-        let isEmpty = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") == 0
-        if identity == 0, version == 0, isEmpty { return true }
-        guard identity == applicationID else {
-            throw StoreError(
-                .unreadable, "\(path) is not a readable state file: it is another program's database")
-        }
-        guard version <= formatVersion else {
-            throw StoreError(
-                .unreadable,
-                "\(path) has format \(version), this Viaduct reads up to \(formatVersion): run the newer one "
-                    + "again, or start with another state file")
-        }
-        let damage = try String.fetchOne(database, sql: "PRAGMA quick_check(1)") ?? "no answer"
-        guard damage == "ok" else {
-            throw StoreError(.unreadable, "\(path) is not a readable state file: \(damage)")
-        }
-        return false
-    }
-
-    private static func create(_ database: Database) throws {
-        try database.execute(
-            sql: """
-                CREATE TABLE documents (
-                    kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, key)
-                ) STRICT, WITHOUT ROWID;
-                PRAGMA application_id = \(applicationID);
-                PRAGMA user_version = \(formatVersion);
-                """)
+        self.hasDigests = Atomic(hasDigests)
     }
 
     /// Throws once the store is closed.
@@ -156,28 +98,77 @@ public final class Store: Sendable {
         try Store.translate(path) {
             try self.database.read { database in
                 try Row.fetchAll(database, sql: "SELECT kind, key, body FROM documents ORDER BY kind, key")
-                    .map { StoredDocument(kind: $0["kind"], key: $0["key"], body: $0["body"]) }
+                    .map(Store.document)
             }
         }
+    }
+
+    static func document(_ row: Row) -> StoredDocument {
+        StoredDocument(kind: row["kind"], key: row["key"], body: row["body"])
     }
 
     /// All changes, durably, or none.
     public func commit(_ changes: [StoreChange]) throws(StoreError) {
         guard !changes.isEmpty else { return }
-        try Store.translate(path) {
-            try self.database.write { database in
-                let put = try database.cachedStatement(
-                    sql: "INSERT OR REPLACE INTO documents (kind, key, body) VALUES (?, ?, ?)")
-                let delete = try database.cachedStatement(
-                    sql: "DELETE FROM documents WHERE kind = ? AND key = ?")
-                for change in changes {
-                    switch change {
-                    case .put(let document):
-                        try put.execute(arguments: [document.kind, document.key, document.body])
-                    case .delete(let kind, let key):
-                        try delete.execute(arguments: [kind, key])
-                    }
+        let hadDigests = hasDigests.load(ordering: .relaxed)
+        do throws(StoreError) {
+            try Store.translate(path) {
+                try self.database.write { database in
+                    if !hadDigests { try Store.addDigests(database) }
+                    try Store.carryOut(changes, database)
                 }
+            }
+        } catch {
+            takeBack(error)
+            throw error
+        }
+        hasDigests.store(true, ordering: .relaxed)
+        owes.store(false, ordering: .relaxed)
+    }
+
+    private static func carryOut(_ changes: [StoreChange], _ database: Database) throws {
+        let put = try database.cachedStatement(
+            sql: "INSERT OR REPLACE INTO documents (kind, key, body, digest) VALUES (?, ?, ?, ?)")
+        let delete = try database.cachedStatement(sql: "DELETE FROM documents WHERE kind = ? AND key = ?")
+        for change in changes {
+            switch change {
+            case .put(let document):
+                try put.execute(
+                    arguments: [document.kind, document.key, document.body, document.digest])
+            case .delete(let kind, let key): try delete.execute(arguments: [kind, key])
+            }
+        }
+    }
+
+    /// A commit that was refused because the log could not be synced is in the log nevertheless, whole, and a process
+    /// that is killed would find it there when it starts again. The next commit writes over it: here is one that
+    /// changes nothing. It is owed for as long as it cannot be written either.
+    private func takeBack(_ error: StoreError) {
+        guard error.kind == .failed else { return }
+        owes.store(true, ordering: .relaxed)
+        settle()
+    }
+
+    /// Tries again to take a refused commit back. False while one may be in the log: another process must not begin
+    /// with that.
+    @discardableResult
+    public func settle() -> Bool {
+        guard owes.load(ordering: .relaxed) else { return true }
+        let isWritten: Void? = try? Store.translate(path) {
+            try self.database.write { try $0.execute(sql: "PRAGMA user_version = \(Store.formatVersion)") }
+        }
+        if isWritten != nil { owes.store(false, ordering: .relaxed) }
+        return isWritten != nil
+    }
+
+    /// Writes all there is to a file that does not exist yet, as another state file.
+    public func copy(to path: String) throws(StoreError) {
+        try Store.translate(path) {
+            // SQLite would let others read it; an empty file it takes.
+            let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+            if descriptor >= 0 { Glibc.close(descriptor) }
+            try self.database.writeWithoutTransaction { database in
+                try database.execute(sql: "VACUUM INTO ?", arguments: [path])
             }
         }
     }
@@ -192,7 +183,7 @@ public final class Store: Sendable {
     }
 
     /// SQLite's errors in words about the state file.
-    private static func translate<T>(_ path: String, _ body: () throws -> T) throws(StoreError) -> T {
+    static func translate<T>(_ path: String, _ body: () throws -> T) throws(StoreError) -> T {
         do {
             return try body()
         } catch let error as StoreError {

@@ -103,6 +103,17 @@ public enum Checksum {
         base.store(bigEndian16: value, at: 0)
     }
 
+    /// What an unfolded sum grows by when `new` takes the place of `old`: a field of two, four or eight bytes at
+    /// an even offset. Changes of several fields may be added.
+    @inlinable public static func change(from old: UInt64, to new: UInt64) -> UInt64 {
+        halves(~old) &+ halves(new)
+    }
+
+    /// The checksum field after changes under it (RFC 1624 equation 3). For UDP as with `update`.
+    @inlinable public static func amended(_ field: UInt16, by change: UInt64) -> UInt16 {
+        finish(UInt64((~field).bigEndian) &+ change)
+    }
+
     /// The checksum field after one 16-bit word under it changed (RFC 1624 equation 3). For UDP the caller
     /// leaves a zero field zero and writes a zero result as 0xffff.
     @inlinable public static func update(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {

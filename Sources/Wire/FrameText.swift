@@ -44,6 +44,10 @@ public enum FrameText {
     private static func arp(_ base: UnsafeRawPointer, _ count: Int) -> String {
         guard let view = ARPView(checking: base, count: count) else { return malformed("ARP", count) }
         switch view.operation {
+        // An address asks for itself to say that it is there, and from 0.0.0.0 whether somebody has it (RFC 5227).
+        case .request where view.targetIP == view.senderIP:
+            return "ARP announcement \(view.senderIP) is-at \(view.senderMAC)"
+        case .request where view.senderIP.rawValue == 0: return "ARP probe \(view.targetIP)"
         case .request: return "ARP who-has \(view.targetIP) tell \(view.senderIP)"
         case .reply: return "ARP \(view.senderIP) is-at \(view.senderMAC)"
         default: return "ARP operation \(view.operation.rawValue)"
@@ -128,8 +132,45 @@ public enum FrameText {
         case .echoRequest(let identifier, let sequence): "echo request id \(identifier) seq \(sequence)"
         case .echoReply(let identifier, let sequence): "echo reply id \(identifier) seq \(sequence)"
         case .fragmentationNeeded(let mtu): "fragmentation needed mtu \(mtu)"
-        case nil: "type \(view.type) code \(view.code)"
+        case nil: named(view.type, view.code, icmpv4Names)
         }
+    }
+
+    /// Types by number, with the names of their codes (RFC 792, RFC 1812).
+    private static let icmpv4Names: [UInt8: (name: String, codes: [UInt8: String])] = [
+        3: (
+            "unreachable",
+            [
+                0: "net", 1: "host", 2: "protocol", 3: "port", 9: "net prohibited", 10: "host prohibited",
+                13: "prohibited",
+            ]
+        ),
+        5: ("redirect", [:]), 9: ("router advertisement", [:]), 10: ("router solicitation", [:]),
+        11: ("time exceeded", [0: "in transit", 1: "reassembly"]), 12: ("parameter problem", [:]),
+    ]
+
+    /// The same of ICMPv6 (RFC 4443, RFC 4861, RFC 3810).
+    private static let icmpv6Names: [UInt8: (name: String, codes: [UInt8: String])] = [
+        1: (
+            "unreachable",
+            [
+                0: "no route", 1: "prohibited", 3: "address", 4: "port", 5: "source policy",
+                6: "route rejected",
+            ]
+        ),
+        3: ("time exceeded", [0: "in transit", 1: "reassembly"]), 4: ("parameter problem", [:]),
+        130: ("multicast listener query", [:]), 131: ("multicast listener report", [:]),
+        132: ("multicast listener done", [:]), 133: ("router solicitation", [:]),
+        134: ("router advertisement", [:]), 137: ("redirect", [:]),
+        143: ("multicast listener report v2", [:]),
+    ]
+
+    private static func named(
+        _ type: UInt8, _ code: UInt8, _ names: [UInt8: (name: String, codes: [UInt8: String])]
+    ) -> String {
+        guard let known = names[type] else { return "type \(type) code \(code)" }
+        if let text = known.codes[code] { return "\(known.name) \(text)" }
+        return code == 0 ? known.name : "\(known.name) code \(code)"
     }
 
     private static func message(_ view: ICMPv6View) -> String {
@@ -144,7 +185,7 @@ public enum FrameText {
         case .echoRequest(let identifier, let sequence): "echo request id \(identifier) seq \(sequence)"
         case .echoReply(let identifier, let sequence): "echo reply id \(identifier) seq \(sequence)"
         case .packetTooBig(let mtu): "packet too big mtu \(mtu)"
-        case nil: "type \(view.type) code \(view.code)"
+        case nil: named(view.type, view.code, icmpv6Names)
         }
     }
 

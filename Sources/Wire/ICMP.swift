@@ -27,6 +27,30 @@ public struct ICMPv4View: BitwiseCopyable {
     @inlinable public var body: UnsafeRawPointer { base + ICMPv4View.byteCount }
     @inlinable public var bodyByteCount: Int { count &- ICMPv4View.byteCount }
     @inlinable public var isChecksumValid: Bool { Checksum.isValid(Checksum.sum(base, count: count)) }
+
+    /// Nil for what is no destination unreachable, for "fragmentation needed", and for codes nobody assigned.
+    public var unreachable: UnreachableReason? {
+        guard type == 3 else { return nil }
+        return switch code {
+        case 0, 5, 6, 11: .network
+        case 1, 7, 8, 12: .host
+        case 2, 3: .port
+        case 9, 10, 13, 14, 15: .prohibited
+        default: nil
+        }
+    }
+}
+
+/// Why a destination cannot be reached, as both families say it: RFC 792 and RFC 1812 §5.2.7.1, RFC 4443 §3.1.
+public enum UnreachableReason: String, Equatable, Sendable, CaseIterable {
+    /// No route to it.
+    case network
+    /// The last router does not find it.
+    case host
+    /// It is there, and nobody takes the datagram.
+    case port
+    /// Somebody on the way forbids it.
+    case prohibited
 }
 
 /// The ICMPv4 messages Viaduct makes and answers. The body follows the 8 bytes written here.

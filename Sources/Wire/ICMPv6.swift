@@ -35,6 +35,18 @@ public struct ICMPv6View: BitwiseCopyable {
         return Checksum.isValid(Checksum.sum(base, count: count, adding: pseudo))
     }
 
+    /// Nil for what is no destination unreachable, and for codes that are not about the destination.
+    public var unreachable: UnreachableReason? {
+        guard type == 1 else { return nil }
+        return switch code {
+        case 0, 2: .network
+        case 3: .host
+        case 4: .port
+        case 1, 5, 6: .prohibited
+        default: nil
+        }
+    }
+
     /// Writes the checksum of the `count` bytes of ICMPv6 message at `base`, whatever was in its field.
     @inlinable public static func storeChecksum(
         at base: UnsafeMutableRawPointer, count: Int, source: IPv6Address, destination: IPv6Address

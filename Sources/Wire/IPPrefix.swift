@@ -14,6 +14,12 @@ public struct IPPrefix: Hashable, Sendable, Comparable, CustomStringConvertible,
         self.length = length
     }
 
+    /// One address: /32 or /128.
+    public init(_ address: IPAddress) {
+        self.address = address
+        length = address.bitCount
+    }
+
     /// `address/length`; the length is required, decimal, without sign or leading zero.
     public init?(_ text: String) {
         let parts = text.utf8.split(

@@ -9,6 +9,21 @@ import JSON
 /// Carries one request to one agent.
 protocol AgentTransport: Sendable {
     func send(_ request: HTTPClientRequest) async throws(HTTPClientError) -> HTTPClientResponse
+    /// Hands over the body as it comes, until it ends or `deliver` returns false; that of a refusal is in the answer.
+    func stream(
+        _ request: HTTPClientRequest, deliver: @escaping @Sendable ([UInt8]) -> Bool
+    ) async throws(HTTPClientError) -> HTTPClientResponse
+}
+
+extension AgentTransport {
+    /// Of a carrier that has answers whole.
+    func stream(
+        _ request: HTTPClientRequest, deliver: @escaping @Sendable ([UInt8]) -> Bool
+    ) async throws(HTTPClientError) -> HTTPClientResponse {
+        let answer = try await send(request)
+        if (200..<300).contains(answer.status) { _ = deliver(answer.body) }
+        return answer
+    }
 }
 
 extension HTTPClient: AgentTransport {}
@@ -17,7 +32,9 @@ struct AgentClient: Sendable {
     /// An answer is the agent's own; the limits keep a wrong address from filling the memory.
     static let limits = JSONLimits(
         byteCount: 256 << 20, depth: 32, memberCount: 20_000_000, stringByteCount: 1 << 20)
-    static let httpLimits = HTTPClientLimits(totalSeconds: 60, bodyByteCount: limits.byteCount)
+    /// A capture may be silent for as long as nobody sends.
+    static let httpLimits = HTTPClientLimits(
+        totalSeconds: 60, silenceSeconds: 30 * 86_400, bodyByteCount: limits.byteCount)
     /// The agent's own limits on one batch (contract: `POST /v1/batch`).
     static let batchOperationLimit = 20_000
 
@@ -93,7 +110,21 @@ struct AgentClient: Sendable {
         return try await json("POST", path + "/push", body: .object(push.json))
     }
 
+    /// Exchanges an invitation for a certificate.
+    func enrol(_ enrolment: Enrolment) async throws(CommandError) -> JSONValue {
+        try await json("POST", Enrolment.path, body: .object(enrolment.json))
+    }
+
+    /// Where a frame would go; `inject` sends it as well.
+    func trace(_ body: JSONObject, inject: Bool) async throws(CommandError) -> JSONValue {
+        try await json(
+            "POST", TraceRequest.path, query: inject ? [("inject", "true")] : [], body: .object(body))
+    }
+
     // MARK: - The service
+
+    /// Has it become its next process; which one it is until then.
+    func restart() async throws(CommandError) -> JSONValue { try await json("POST", "/v1/restart") }
 
     /// Events after the cursor or number `since`, or those of the next `waitSeconds`; nil asks for what comes
     /// from now on.
@@ -102,6 +133,23 @@ struct AgentClient: Sendable {
         return try await json(
             "GET", "/v1/events", query: place + [("wait", String(waitSeconds))],
             totalSeconds: Double(waitSeconds) + 15)
+    }
+
+    /// Hands over a file as it comes.
+    func stream(
+        _ path: String, query: [(name: String, value: String)], deliver: @escaping @Sendable ([UInt8]) -> Bool
+    ) async throws(CommandError) {
+        let request = HTTPClientRequest("GET", path, query: query)
+        let reply: HTTPClientResponse
+        do {
+            reply = try await transport.stream(request, deliver: deliver)
+        } catch {
+            throw CommandError(error)
+        }
+        guard (200..<300).contains(reply.status) else {
+            let value = try? JSONValue.parse(reply.body, limits: AgentClient.limits)
+            throw .refused(Refusal(status: reply.status, document: value?.objectValue ?? [:]))
+        }
     }
 
     /// A text answer with its status, whatever that is: health paths say more in a 503 than in a 200.
@@ -145,11 +193,17 @@ struct AgentClient: Sendable {
         do {
             return try await transport.send(request)
         } catch {
-            switch error.kind {
-            case .invalidAddress, .invalidRequest: throw .usage(error.description)
-            case .tooLarge: throw .strange(error.description)
-            case .unreachable, .timeout, .interrupted, .cancelled: throw .unreachable(error.description)
-            }
+            throw CommandError(error)
+        }
+    }
+}
+
+extension CommandError {
+    init(_ error: HTTPClientError) {
+        switch error.kind {
+        case .invalidAddress, .invalidRequest: self = .usage(error.description)
+        case .tooLarge: self = .strange(error.description)
+        case .unreachable, .timeout, .interrupted, .cancelled: self = .unreachable(error.description)
         }
     }
 }

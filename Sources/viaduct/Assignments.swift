@@ -38,11 +38,11 @@ enum Assignments {
 
     /// Text as the kind of JSON that the field takes; a string where it fits none, for the schema to refuse.
     static func value(_ text: String, _ property: JSONValue) -> JSONValue {
+        if let record = NestedText.record(of: property) { return NestedText.value(text, of: record) }
         let kinds = kinds(of: property)
         if kinds.contains("array") {
             let item = property["items"] ?? .object([:])
-            return .array(
-                text.split(separator: ",", omittingEmptySubsequences: false).map { value(String($0), item) })
+            return .array(NestedText.split(text).map { value($0, item) })
         }
         if kinds.contains("object") {
             return .object(

@@ -17,7 +17,8 @@ struct Refusal: Sendable {
         (document["errors"]?.arrayValue ?? []).map { error in
             FieldFault(
                 pointer: error["pointer"]?.stringValue ?? "", wanted: error["wanted"]?.stringValue ?? "",
-                found: error["found"]?.stringValue ?? "", source: error["source"]?.stringValue)
+                found: error["found"]?.stringValue ?? "", source: error["source"]?.stringValue,
+                parameter: error["parameter"]?.stringValue)
         }
     }
 
@@ -43,6 +44,8 @@ struct FieldFault: Sendable, Equatable {
     var found: String
     /// "state.yaml:12:5", when it stands in a file.
     var source: String?
+    /// The query parameter it is about, if not the document.
+    var parameter: String?
 
     /// One a schema found in a part of a document.
     init(_ error: FieldError, below base: JSONPointer, source: String? = nil) {
@@ -51,11 +54,14 @@ struct FieldFault: Sendable, Equatable {
             pointer: pointer.description, wanted: error.wanted, found: error.found, source: source)
     }
 
-    init(pointer: String, wanted: String, found: String, source: String? = nil) {
+    init(
+        pointer: String, wanted: String, found: String, source: String? = nil, parameter: String? = nil
+    ) {
         self.pointer = pointer
         self.wanted = wanted
         self.found = found
         self.source = source
+        self.parameter = parameter
     }
 
     var line: String {
@@ -64,7 +70,7 @@ struct FieldFault: Sendable, Equatable {
     }
 
     private var sentence: String {
-        "\(pointer.isEmpty ? "the document" : pointer): wanted \(wanted), found \(found)"
+        "\(parameter ?? (pointer.isEmpty ? "the document" : pointer)): wanted \(wanted), found \(found)"
     }
 }
 

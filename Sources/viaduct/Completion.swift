@@ -22,7 +22,10 @@ enum Completion {
     static func members(_ type: ResourceType) -> CompletionKind {
         .custom { words, _, _ async in
             guard let parent = parent(in: words) else { return [] }
-            return await keys(at: type.kind.target([parent]), of: type, words)
+            // Two keys of one thing: the second is among those with the first.
+            let isOne = type.isTop
+            return await keys(
+                at: type.kind.target(isOne ? [] : [parent]), of: type, words, with: isOne ? parent : nil)
         }
     }
 
@@ -33,14 +36,17 @@ enum Completion {
 
     /// `viaduct tunnel set br0 …` → "br0"
     static func parent(in words: [String]) -> String? {
-        let verbs = ["get", "set", "delete"]
+        let verbs = ["get", "show", "set", "add", "delete"]
         guard let verb = words.firstIndex(where: verbs.contains), words.indices.contains(verb + 1) else {
             return nil
         }
         return words[verb + 1]
     }
 
-    private static func keys(at path: String, of type: ResourceType, _ words: [String]) async -> [String] {
+    /// - Parameter first: of the keys of a thing with two; the last is wanted then, else the first.
+    private static func keys(
+        at path: String, of type: ResourceType, _ words: [String], with first: String? = nil
+    ) async -> [String] {
         let option = type.service == .agent ? "--server" : "--controller"
         let typed = words.firstIndex(of: option).flatMap { place in
             words.indices.contains(place + 1) ? words[place + 1] : nil
@@ -50,8 +56,16 @@ enum Completion {
         let options: any ServerOptions = type.service == .agent ? agent : fleet
         let environment = ProcessInfo.processInfo.environment
         guard let address = try? options.address(of: type.service, environment) else { return [] }
-        let client = AgentClient(transport: HTTPClient(address, limits: limits))
-        let key = type.kind.key == .mac ? "mac" : "name"
-        return (try? await client.list(path))?.compactMap { $0[key]?.stringValue } ?? []
+        let transport = ClientAccess(environment).transport(to: address, limits: limits)
+        guard let transport = try? transport.get() else { return [] }
+        let client = AgentClient(transport: transport)
+        let own = type.kind.ownKeys
+        guard let outer = own.first, let wanted = first == nil ? outer : own.last else { return [] }
+        let items = ((try? await client.list(path)) ?? []).filter {
+            first == nil || $0[outer.parameter]?.stringValue == first
+        }
+        let field = wanted.form == .name ? "name" : wanted.parameter
+        let texts = items.map { type == .mac ? MACEntry.key(of: $0) : $0[field]?.stringValue }
+        return Set(texts.compactMap { $0 }).sorted()
     }
 }

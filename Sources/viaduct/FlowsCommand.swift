@@ -8,8 +8,9 @@ struct FlowsCommand: ClientCommand {
     static let configuration = CommandConfiguration(
         commandName: "flows", abstract: "List the cached decisions: what came in where, and where it went.",
         discussion: """
-            FIELD=VALUE shows only the flows for which that holds: bridge, in_port, eth_src, eth_dst, eth_type. \
-            A flow goes ten seconds after its last frame.
+            FIELD=VALUE shows only the flows for which that holds: bridge, in_port, eth_src, eth_dst, eth_type, \
+            vlan_vid, tun_id, ip_src, ip_dst, ip_proto, tp_src, tp_dst, rule. A flow goes ten seconds after its last \
+            frame.
 
             Example: viaduct flows in_port=web1 eth_type=0x0806
             """)

@@ -16,7 +16,7 @@ protocol CommandResource {
     static var columns: [String] { get }
     /// For the help.
     static var example: String { get }
-    /// One it can be filtered by, for the help.
+    /// What it can be filtered by, for the help; empty for nothing.
     static var filter: String { get }
 }
 
@@ -28,7 +28,7 @@ extension ResourceKey {
     /// The path to ask for. An empty key would name the collection, and DELETE of that is another thing.
     func target(_ type: ResourceType) throws(CommandError) -> String {
         if let place = keys.firstIndex(of: "") {
-            throw .usage("wanted the name of a \(type.kind.lineage[place].singular), found \"\"")
+            throw .usage("wanted the name of a \(type.kind.keys[place].parameter), found \"\"")
         }
         return type.kind.target(keys)
     }
@@ -42,7 +42,9 @@ struct ListCommand<R: CommandResource>: ClientCommand {
         let which = parent.map { " of the \($0.plural) named, or of all" } ?? ""
         return CommandConfiguration(
             commandName: "list", abstract: "List the \(R.type.kind.plural)\(which).",
-            discussion: """
+            discussion: R.filter.isEmpty
+                ? ""
+                : """
                 FIELD=VALUE shows only the items for which that holds; the server says which fields it can filter by \
                 (such as \(R.filter)).
                 """)
@@ -91,7 +93,11 @@ struct ListCommand<R: CommandResource>: ClientCommand {
 struct GetOneCommand<R: CommandResource>: ClientCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
-            commandName: "get", abstract: "Show one \(R.type.kind.singular): what was written and what is.")
+            commandName: "get",
+            abstract: R.type.kind.isSingleton
+                ? "Show what was written and what is."
+                : "Show one \(R.type.kind.singular): what was written and what is.",
+            aliases: ["show"])
     }
 
     @OptionGroup var key: R.Key
@@ -111,14 +117,17 @@ struct SetCommand<R: CommandResource>: ClientCommand {
         }
         return CommandConfiguration(
             commandName: "set",
-            abstract: "Create a \(R.type.kind.singular), or change the fields that are given.",
+            abstract: R.type.kind.isSingleton
+                ? "Change the fields that are given."
+                : "Create a \(R.type.kind.singular), or change the fields that are given.",
             discussion: """
                 Lists are written with commas. An empty value (FIELD=) takes the field back to its default.
 
                 \(fields.joined(separator: "\n"))
 
                 \(R.example)
-                """)
+                """,
+            aliases: R.type.kind.isSingleton ? [] : ["add"])
     }
 
     @OptionGroup var key: R.Key
@@ -139,12 +148,15 @@ struct SetCommand<R: CommandResource>: ClientCommand {
         }
     }
 
-    /// A merge where there is something to merge with. A MAC entry is always written whole: it has no PATCH.
+    /// A merge where there is something to merge with. MAC entries and neighbors are always written whole: they have
+    /// no PATCH. So are rules: a new match is not to be mixed with the old one.
     private func write(
         _ path: String, _ changes: JSONObject, _ client: AgentClient
     ) async throws(CommandError) -> JSONValue {
         let given = JSONObject(changes.members.filter { !$0.value.isNull })
-        if R.type == .mac { return try await client.put(path, given, dryRun: dryRun) }
+        if [.mac, .neighbor, .rule].contains(R.type) {
+            return try await client.put(path, given, dryRun: dryRun)
+        }
         do throws(CommandError) {
             return try await client.patch(path, changes, dryRun: dryRun)
         } catch .refused(let refusal) where refusal.status == 404 {

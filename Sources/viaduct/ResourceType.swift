@@ -9,12 +9,19 @@ struct ResourceType: Sendable {
     static let port = ResourceType(Port.self, .agent, rank: 1, in: bridge)
     static let tunnel = ResourceType(Tunnel.self, .agent, rank: 2, in: bridge)
     static let mac = ResourceType(StaticMAC.self, .agent, rank: 3, in: bridge)
-    static let host = ResourceType(FleetHost.self, .controller, rank: 4)
-    static let network = ResourceType(Network.self, .controller, rank: 5)
-    static let attachment = ResourceType(Attachment.self, .controller, rank: 6, in: network)
+    static let rule = ResourceType(Rule.self, .agent, rank: 4, in: bridge)
+    static let mirror = ResourceType(Mirror.self, .agent, rank: 5, in: bridge)
+    static let underlay = ResourceType(Underlay.self, .agent, rank: 6)
+    static let route = ResourceType(StaticRoute.self, .agent, rank: 7)
+    static let neighbor = ResourceType(Neighbor.self, .agent, rank: 8)
+    static let host = ResourceType(FleetHost.self, .controller, rank: 9)
+    static let network = ResourceType(Network.self, .controller, rank: 10)
+    static let attachment = ResourceType(Attachment.self, .controller, rank: 11, in: network)
 
     /// Of both services. Parents before children, and what others refer to before them.
-    static let all = [bridge, port, tunnel, mac, host, network, attachment]
+    static let all = [
+        bridge, port, tunnel, mac, rule, mirror, underlay, route, neighbor, host, network, attachment,
+    ]
     /// Those that are in no other.
     static let tops = all.filter(\.isTop)
 
@@ -49,14 +56,6 @@ struct ResourceType: Sendable {
     /// The spec as the service would store it: every default written, every address in its one spelling.
     func normalized(_ spec: JSONValue) throws(Problem) -> JSONObject { try decode(spec) }
 
-    /// The key in the one spelling the service uses, or what is wrong with it.
-    func key(_ text: String) throws(Problem) -> String {
-        switch kind.key {
-        case .name: try kind.name(in: text).description
-        case .mac: try kind.mac(in: text).description
-        }
-    }
-
     /// Without the members that say what would be so anyway.
     func withoutDefaults(_ spec: JSONObject) -> JSONObject {
         JSONObject(spec.members.filter { properties[$0.key]?["default"] != $0.value })
@@ -77,29 +76,38 @@ struct ResourceID: Hashable, Sendable, Comparable {
     static func bridge(_ name: String) -> ResourceID { ResourceID(type: .bridge, keys: [name]) }
 
     /// The bridge, the network or the host that it is in or is.
-    var top: ResourceID { ResourceID(type: type.top, keys: Array(keys.prefix(1))) }
+    var top: ResourceID {
+        ResourceID(type: type.top, keys: Array(keys.prefix(type.top.kind.keys.count)))
+    }
 
     /// "/v1/bridges/br0/tunnels/vxlan1"
     var path: String { type.kind.path(keys) }
 
-    /// As plans print it: "br0/tunnels/vxlan1", "networks/blue/attachments/web1". What all of an agent's begin with
+    /// As plans print it: "br0/tunnels/vxlan1", "networks/blue/attachments/web1". What most of an agent's begin with
     /// is left out.
     var title: String {
-        pointer.tokens.dropFirst(type.service == .agent ? 1 : 0).joined(separator: "/")
+        pointer.tokens.dropFirst(type.top == .bridge ? 1 : 0).joined(separator: "/")
     }
 
     /// Its place in a state document.
     var pointer: JSONPointer {
-        zip(type.kind.lineage, keys).reduce(JSONPointer()) { $0.appending($1.0.plural).appending($1.1) }
+        var pointer = JSONPointer()
+        var rest = keys[...]
+        for kind in type.kind.ancestors + [type.kind] {
+            pointer = pointer.appending(kind.plural)
+            for key in rest.prefix(kind.ownKeys.count) { pointer = pointer.appending(key) }
+            rest = rest.dropFirst(kind.ownKeys.count)
+        }
+        return pointer
     }
 
     /// Nil for a path that is no resource's.
     init?(path: String) {
         let segments = path.split(separator: "/").map(String.init)
-        for type in ResourceType.all where segments.count == 1 + 2 * type.kind.lineage.count {
-            let plurals = stride(from: 1, to: segments.count, by: 2).map { segments[$0] }
-            guard segments.first == "v1", plurals == type.kind.lineage.map(\.plural) else { continue }
-            self.init(type: type, keys: stride(from: 2, to: segments.count, by: 2).map { segments[$0] })
+        guard segments.first == "v1" else { return nil }
+        for type in ResourceType.all {
+            guard let keys = type.kind.keys(in: segments.dropFirst()) else { continue }
+            self.init(type: type, keys: keys)
             return
         }
         return nil
@@ -129,10 +137,18 @@ enum Cell {
         case .string(let text): printable(text)
         // Seconds to the millisecond are what anybody compares.
         case .real(let number): String((number * 1000).rounded() / 1000)
-        case .array(let items): joined(items.map { Cell.text($0) }, by: ",")
+        case .array(let items): joined(items.map(Cell.item), by: ",")
         case .object(let object): joined(object.members.map { "\($0.key)=\(Cell.text($0.value))" }, by: ",")
         case .some(let value): value.description
         }
+    }
+
+    /// Steps of a rule, objects of one member, as they are typed: "normal", "output:vxlan1", "set_field(tp_dst=80)".
+    private static func item(_ value: JSONValue) -> String {
+        guard let members = value.objectValue?.members, members.count == 1 else { return text(value) }
+        let (name, step) = members[0]
+        if step == .bool(true) { return name }
+        return step.objectValue == nil ? "\(name):\(text(step))" : "\(name)(\(text(step)))"
     }
 
     /// The members of a spec as they are typed after `set`: "remote_ip=10.0.0.2 vni=100".

@@ -11,6 +11,7 @@ import JSON
 protocol ServerOptions: ParsableArguments, Sendable {
     /// Print JSON.
     var json: Bool { get }
+    var access: ClientAccessOptions { get }
     /// Whom it asks unless a document says otherwise.
     var role: Role { get }
     /// The address that was typed for a service. One for the other service alone is a mistake.
@@ -35,6 +36,7 @@ extension ServerOptions {
 struct AgentOptions: ServerOptions {
     @Option(help: ClientHelp.server) var server: String?
     @Flag(help: ClientHelp.json) var json = false
+    @OptionGroup var access: ClientAccessOptions
 
     var role: Role { .agent }
     func typed(_ role: Role) -> String? { server }
@@ -44,6 +46,7 @@ struct AgentOptions: ServerOptions {
 struct FleetOptions: ServerOptions {
     @Option(help: ClientHelp.controller) var controller: String?
     @Flag(help: ClientHelp.json) var json = false
+    @OptionGroup var access: ClientAccessOptions
 
     var role: Role { .controller }
     func typed(_ role: Role) -> String? { controller }
@@ -54,6 +57,7 @@ struct EitherOptions: ServerOptions {
     @Option(help: ClientHelp.server) var server: String?
     @Option(defaultAsFlag: ClientHelp.usual, help: ClientHelp.controller) var controller: String?
     @Flag(help: ClientHelp.json) var json = false
+    @OptionGroup var access: ClientAccessOptions
 
     var role: Role { controller == nil ? .agent : .controller }
 
@@ -79,10 +83,11 @@ enum ClientHelp {
     static let usual = "the default"
 
     static let server = ArgumentHelp(
-        "The agent: http://HOST:PORT or unix:PATH. Default: $VIADUCT_SERVER, else \(Role.agent.defaultURL).",
+        "The agent: https://HOST:PORT, http://HOST:PORT or unix:PATH. Default: $VIADUCT_SERVER, else "
+            + "\(Role.agent.defaultURL).",
         valueName: "address")
     static let controller = ArgumentHelp(
-        "The controller: http://HOST:PORT or unix:PATH. Default: $VIADUCT_CONTROLLER, else "
+        "The controller: https://HOST:PORT, http://HOST:PORT or unix:PATH. Default: $VIADUCT_CONTROLLER, else "
             + "\(Role.controller.defaultURL).",
         valueName: "address")
     static let json = ArgumentHelp("Print JSON for scripts; a problem is JSON on standard error.")
@@ -147,8 +152,10 @@ extension ClientCommand {
             let session = try Session(options.role, json: options.json, terminal: terminal) {
                 role throws(CommandError) in
                 let address = try options.address(of: role, environment)
+                let client = options.access.files(environment).transport(
+                    to: address, limits: AgentClient.httpLimits)
                 let transport = Waiting(
-                    transport: HTTPClient(address, limits: AgentClient.httpLimits),
+                    transport: try client.get(),
                     address: address.description, terminal: terminal)
                 return Server(client: AgentClient(transport: transport), address: address.description)
             }

@@ -53,13 +53,39 @@ struct HostView {
 
     func text(_ inventory: Inventory, _ listeners: [JSONValue]) -> String {
         let bridges = inventory.bridges.map(bridge)
-        guard !bridges.isEmpty else { return "no bridges" }
+        let underlay = underlay(inventory)
+        guard !bridges.isEmpty else { return "no bridges" + (underlay.isEmpty ? "" : "\n" + underlay) }
         let drops = CounterSum.drops(listeners.map { $0["status"] })
         let socket = listeners.reduce(0) { $0 + ($1["status"]?["socket_drops"]?.integerValue ?? 0) }
         let all = drops + (socket > 0 ? [(reason: "full or bad at the socket", count: socket)] : [])
         let host = all.isEmpty ? "" : "\nlisteners\n" + under.line("drops", HostView.text(of: all))
-        return bridges.joined(separator: "\n") + host
+        return bridges.joined(separator: "\n") + host + (underlay.isEmpty ? "" : "\n" + underlay)
     }
+
+    /// The driver, where something was written of it, and the static routes.
+    private func underlay(_ inventory: Inventory) -> String {
+        let (document, routes) = (inventory.underlay, inventory.routes)
+        let driver = document?["status"]?["driver"]
+        let isPlain = document?["spec"]?["driver"] == .string(UnderlayDriver.auto.rawValue)
+        guard !isPlain || driver != .string(DriverInUse.socket.rawValue) || !routes.isEmpty, let driver else {
+            return ""
+        }
+        var text = "underlay\n" + under.line("driver", "\(Cell.text(driver)): \(reason(document))")
+        guard !routes.isEmpty else { return text }
+        var table = Table(["NAME", "DESTINATION", "GATEWAY", "INTERFACE", "METRIC", "TYPE", "ERROR"])
+        table.rightAligned = ["METRIC"]
+        table.rows = routes.map { route in
+            [
+                route.name, Cell.text(route.spec["destination"]), Cell.text(route.spec["gateway"]),
+                Cell.text(route.status?["ifname"]), Cell.text(route.spec["metric"]),
+                Cell.text(route.spec["type"]), Cell.text(route.status?["error"]),
+            ]
+        }
+        text += under.table("route", table)
+        return text
+    }
+
+    private func reason(_ underlay: JSONValue?) -> String { Cell.text(underlay?["status"]?["reason"]) }
 
     private func bridge(_ entry: Inventory.BridgeWithMembers) -> String {
         let (status, spec) = (entry.bridge.status, entry.bridge.spec)
@@ -158,6 +184,11 @@ struct HostView {
             object["tunnels"] = .array(entry.tunnels.map(\.document))
             return JSONValue.object(object)
         }
-        return ["version": version, "bridges": .array(bridges), "listeners": .array(listeners)]
+        var all: JSONObject = [
+            "version": version, "bridges": .array(bridges), "listeners": .array(listeners),
+        ]
+        all["underlay"] = inventory.underlay
+        if inventory.underlay != nil { all["routes"] = .array(inventory.routes.map(\.document)) }
+        return .object(all)
     }
 }

@@ -10,9 +10,18 @@
 //           vxlan1: {remote_ip: 10.0.0.2}
 //         macs:
 //           "02:00:00:00:00:09": {port: vxlan1}
+//         rules:
+//           no-telnet: {match: {ip_proto: tcp, ip_dst: 10.0.0.0/8, tp_dst: 23}, actions: [{drop: true}]}
+//     underlay: {driver: native}
+//     routes:
+//       backbone: {destination: 10.0.0.0/8, gateway: 192.0.2.1}
+//     neighbors:
+//       eth0:
+//         192.0.2.1: {mac: "02:00:00:00:00:01"}
 //
-// A bridge's own fields stand beside `ports`, `tunnels` and `macs`, which no field of a bridge is called; so do a
-// network's beside `attachments`. What is left out has its default. Pure: text and values in, values and text out.
+// A bridge's own fields stand beside `ports`, `tunnels`, `macs`, `rules` and `mirrors`, which no field of a bridge is
+// called; so do a network's beside `attachments`. What is left out has its default. Pure: text and values in, values
+// and text out.
 
 import API
 import JSON
@@ -33,7 +42,7 @@ struct StateDocument: Sendable, Equatable {
     /// The format in words, for the help of `get` and `apply`.
     static let help = """
         The document is YAML or JSON. That of a host maps the names of its "bridges" to their fields, and beside them \
-        "ports", "tunnels" and "macs" map a name (for macs, the address) to the fields of one:
+        "ports", "tunnels", "macs", "rules" and "mirrors" map a name (for macs, the address) to the fields of one:
 
           bridges:
             br0:
@@ -45,6 +54,18 @@ struct StateDocument: Sendable, Equatable {
                 vxlan1: {remote_ip: 10.0.0.2}
               macs:
                 "02:00:00:00:00:09": {port: vxlan1}
+              rules:
+                no-telnet: {match: {ip_proto: tcp, ip_dst: 10.0.0.0/8, tp_dst: 23}, actions: [{drop: true}]}
+
+        Beside "bridges" it may have "underlay", the fields of one, "routes" by name, and "neighbors" by interface \
+        and address:
+
+          underlay: {driver: native}
+          routes:
+            backbone: {destination: 10.0.0.0/8, gateway: 192.0.2.1}
+          neighbors:
+            eth0:
+              192.0.2.1: {mac: "02:00:00:00:00:01"}
 
         That of a fleet, which is the controller's, has "hosts" and "networks", and in each network "attachments":
 
@@ -84,7 +105,9 @@ struct StateDocument: Sendable, Equatable {
             for key in document.keys where !known.contains(key) {
                 add(
                     at: root.appending(key),
-                    wanted: "only \"bridges\", or \"hosts\" and \"networks\", at the top",
+                    wanted:
+                        "only \"bridges\", \"underlay\", \"routes\" and \"neighbors\", or \"hosts\" and "
+                        + "\"networks\", at the top",
                     found: "\"\(key)\"")
             }
             let tops = ResourceType.tops.filter { document[$0.kind.plural] != nil }
@@ -96,31 +119,38 @@ struct StateDocument: Sendable, Equatable {
             guard tops.allSatisfy({ $0.service == service }) else {
                 return add(
                     at: root,
-                    wanted: "bridges, which are an agent's, or hosts and networks, which are a controller's",
+                    wanted:
+                        "bridges, underlay, routes and neighbors, which are an agent's, or hosts and networks, "
+                        + "which are a controller's",
                     found: "both")
             }
             (state.service, state.tops) = (service, Set(tops))
             for type in tops {
-                let pointer = root.appending(type.kind.plural)
-                for (name, item) in object(document[type.kind.plural] ?? .null, at: pointer)?.members ?? [] {
-                    top(type, name, item, at: pointer.appending(name))
-                }
+                let plural = type.kind.plural
+                top(type, [], document[plural] ?? .null, at: root.appending(plural))
             }
         }
 
+        /// One thing once all its keys are found, each of which is a mapping deeper.
         private mutating func top(
-            _ type: ResourceType, _ name: String, _ value: JSONValue, at pointer: JSONPointer
+            _ type: ResourceType, _ keys: [String], _ value: JSONValue, at pointer: JSONPointer
         ) {
+            guard keys.count == type.kind.keys.count else {
+                for (key, item) in object(value, at: pointer)?.members ?? [] {
+                    top(type, keys + [key], item, at: pointer.appending(key))
+                }
+                return
+            }
             guard let whole = object(value, at: pointer) else { return }
             let collections = type.children.map(\.kind.plural)
             let own = whole.members.filter { !collections.contains($0.key) }
-            add(ResourceID(type: type, keys: [name]), JSONObject(own), at: pointer)
+            add(ResourceID(type: type, keys: keys), JSONObject(own), at: pointer)
             for child in type.children {
                 guard let members = whole[child.kind.plural] else { continue }
                 let below = pointer.appending(child.kind.plural)
                 for (key, member) in object(members, at: below)?.members ?? [] {
                     guard let spec = object(member, at: below.appending(key)) else { continue }
-                    add(ResourceID(type: child, keys: [name, key]), spec, at: below.appending(key))
+                    add(ResourceID(type: child, keys: keys + [key]), spec, at: below.appending(key))
                 }
             }
         }
@@ -128,8 +158,7 @@ struct StateDocument: Sendable, Equatable {
         private mutating func add(_ id: ResourceID, _ spec: JSONObject, at pointer: JSONPointer) {
             do throws(Problem) {
                 var id = id
-                id.keys[0] = try id.type.top.key(id.keys[0])
-                id.keys[id.keys.count - 1] = try id.type.key(id.keys[id.keys.count - 1])
+                id.keys = try id.type.kind.canonical(id.keys)
                 guard state.specs[id] == nil else {
                     return add(at: pointer, wanted: "each \(id.type.kind.singular) once", found: "it again")
                 }
@@ -176,8 +205,8 @@ struct StateDocument: Sendable, Equatable {
         }
         let groups = Dictionary(grouping: specs.keys, by: \.top)
         var document = JSONObject()
-        for type in ResourceType.tops where type.service == service {
-            var items = JSONObject()
+        for type in ResourceType.tops where tops.contains(type) {
+            var items = JSONValue.object([:])
             for (id, all) in groups.filter({ $0.key.type == type }).sorted(by: { $0.key < $1.key }) {
                 var item = shown(id)
                 for child in type.children {
@@ -186,9 +215,9 @@ struct StateDocument: Sendable, Equatable {
                     item[child.kind.plural] = .object(
                         JSONObject(members.map { ($0.keys.last ?? "", .object(shown($0))) }))
                 }
-                items[id.keys[0]] = .object(item)
+                items.set(.object(item), at: id.keys[...])
             }
-            document[type.kind.plural] = .object(items)
+            document[type.kind.plural] = items
         }
         return .object(document)
     }
@@ -198,8 +227,23 @@ struct StateDocument: Sendable, Equatable {
     /// Everything it has.
     static func read(_ client: AgentClient, _ service: Role) async throws(CommandError) -> StateDocument {
         switch service {
-        case .agent: try await Inventory.read(client, macs: true).state
+        case .agent: try await Inventory.read(client, entries: true).state
         case .controller: try await FleetInventory.read(client).state
         }
+    }
+}
+
+extension JSONValue {
+    /// Puts a value below objects, which are made where there are none.
+    fileprivate mutating func set(_ value: JSONValue, at keys: ArraySlice<String>) {
+        guard let key = keys.first else {
+            self = value
+            return
+        }
+        var object = objectValue ?? [:]
+        var member = object[key] ?? .object([:])
+        member.set(value, at: keys.dropFirst())
+        object[key] = member
+        self = .object(object)
     }
 }

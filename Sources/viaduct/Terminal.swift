@@ -38,8 +38,8 @@ struct Terminal: Sendable {
     static func colour(of word: String) -> Int? {
         switch word {
         case "ok", "up", "ready", "in_sync", "applied", "converged": 32
-        case "degraded", "failed", "gap", "unreachable", "refusing", "superseded", "lying": 31
-        case "down", "starting", "behind", "pushing", "pending", "unknown": 33
+        case "degraded", "failed", "gap", "unreachable", "refusing", "superseded", "lying", "fail": 31
+        case "down", "starting", "behind", "pushing", "pending", "unknown", "warn": 33
         default: nil
         }
     }
@@ -71,6 +71,13 @@ struct Waiting: AgentTransport {
     let transport: any AgentTransport
     let address: String
     let terminal: Terminal
+
+    /// A stream says itself that it goes on.
+    func stream(
+        _ request: HTTPClientRequest, deliver: @escaping @Sendable ([UInt8]) -> Bool
+    ) async throws(HTTPClientError) -> HTTPClientResponse {
+        try await transport.stream(request, deliver: deliver)
+    }
 
     func send(_ request: HTTPClientRequest) async throws(HTTPClientError) -> HTTPClientResponse {
         // Waiting for events is no delay.

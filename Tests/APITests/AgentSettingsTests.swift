@@ -11,6 +11,7 @@ import Testing
         #"{"listen":"[::1]:8640","socket":"/run/viaduct/agent.sock","state":"/tmp/a b.db"}"#,
         #"{"listen":"127.0.0.1:0","source_ports":"1024-1087","strict_vxlan":false}"#,
         #"{"source_ports":"65472-65535","flow_limit":1000}"#,
+        #"{"guest_namespaces":true,"packet_sockets":false}"#,
     ]
 
     private static func text(_ field: String, _ value: String, _ wanted: String) -> Bad {
@@ -31,7 +32,7 @@ import Testing
         text("state", "", "an absolute path of at most 4095"),
         text("log_level", "verbose", #"one of "trace", "debug", "info""#),
         text("log_format", "xml", #"one of "text", "json""#),
-        text("underlay_driver", "native", #"one of "auto", "socket""#),
+        text("underlay_driver", "kernel", #"one of "auto", "socket", "native""#),
         text("offload", "on", #"one of "auto", "off""#),
         Bad(#"{"strict_vxlan":"yes"}"#, "/strict_vxlan", .wrongType, wanted: "true", found: #""yes""#),
         Bad(#"{"flow_limit":999}"#, "/flow_limit", .outOfRange, wanted: "from 1000", found: "999"),
@@ -57,6 +58,7 @@ import Testing
         #expect(settings.sourcePorts.ports == 49152...65535)
         #expect(settings.logLevel == .info)
         #expect(settings.logFormat == .text)
+        #expect(!settings.guestNamespaces && settings.packetSockets)
         #expect(settings.underlayDriver == .auto)
         #expect(settings.strictVXLAN && settings.offload == .auto)
     }

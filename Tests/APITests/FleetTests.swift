@@ -8,6 +8,7 @@ import Wire
 @Suite struct FleetTests {
     static let hosts = [
         #"{"agent_url":"http://192.0.2.7:8640","vtep_ips":["192.0.2.7"]}"#,
+        #"{"agent_url":"https://host-a.example:8640","vtep_ips":["192.0.2.7"]}"#,
         #"{"agent_url":"http://[2001:db8::7]:8640","vtep_ips":["2001:db8::7","192.0.2.7"]}"#,
         #"{"agent_url":"unix:/run/a.sock","vtep_ips":["192.0.2.7"],"labels":{"rack":"r 12","a/b.c":""}}"#,
         #"{"agent_url":"http://a.example:1","vtep_ips":["192.0.2.7"],"credentials":"agents.token"}"#,
@@ -26,8 +27,8 @@ import Wire
             #"{"agent_url":"unix:/a","vtep_ips":["192.0.2.7","192.0.2.8"]}"#, "/vtep_ips/1", .notAllowed,
             wanted: "one address of each family", found: #""192.0.2.8""#),
         Bad(
-            #"{"agent_url":"https://a:1","vtep_ips":["192.0.2.7"]}"#, "/agent_url", .invalidValue,
-            wanted: "http://HOST:PORT or unix:/PATH", found: #""https://a:1""#),
+            #"{"agent_url":"ftp://a:1","vtep_ips":["192.0.2.7"]}"#, "/agent_url", .invalidValue,
+            wanted: "https://HOST:PORT, http://HOST:PORT or unix:/PATH", found: #""ftp://a:1""#),
         Bad(host(#""labels":{"a":1}"#), "/labels/a", .wrongType, wanted: "a label value", found: "1"),
         Bad(host(#""labels":[]"#), "/labels", .wrongType, wanted: "an object", found: "an array of 0 items"),
         Bad(
@@ -166,8 +167,8 @@ import Wire
     static let bad: [Bad] =
         [
             "controller.db", "sqlite:controller.db", "sqlite:", "etcd:", "etcd:192.0.2.1:2379",
-            "etcd:http://a:1,", "etcd:http://a:1,http://a:1", "etcd:unix:/run/e.sock", "etcd:https://a:1",
-        ].map { text("store", $0, "sqlite:/PATH, or etcd:http://HOST:PORT") }
+            "etcd:http://a:1,", "etcd:http://a:1,http://a:1", "etcd:unix:/run/e.sock", "etcd:ftp://a:1",
+        ].map { text("store", $0, "sqlite:/PATH, or etcd:https://HOST:PORT") }
         + ["4096", "0-10", "10-9"].map { text("vni_range", $0, "a range of VNIs") }
         + [
             text("name", "local", "not local"), text("advertise_url", "a:1", "http://HOST:PORT"),

@@ -28,7 +28,9 @@ import Testing
         let shared = Operations.agent.filter { Operations.controller[$0.id] != nil }
         #expect(
             shared.map(\.id) == [
-                .batch, .listEvents, .getVersion, .livez, .livezCheck, .readyz, .readyzCheck, .healthz,
+                .batch, .listEvents, .listLiveness, .getVersion, .restart, .livez, .livezCheck, .readyz,
+                .readyzCheck,
+                .healthz,
                 .metrics, .openapi,
             ])
         for operation in shared { #expect(Operations.controller[operation.id]?.path == operation.path) }
@@ -38,7 +40,7 @@ import Testing
         #expect(
             local.subtracting(fleet) == [
                 .managedElsewhere, .staleState, .stateConflict, .baseMismatch, .massDelete, .digestMismatch,
-                .kernelRefused,
+                .invalidFilter, .kernelRefused, .methodNotAllowed,
             ])
     }
 
@@ -55,8 +57,9 @@ import Testing
             + standard("/v1/networks/{network}")
             + standard("/v1/networks/{network}/attachments/{attachment}")
             + [
-                "GET /v1/attachments", "POST /v1/batch", "GET /v1/status", "GET /v1/events",
-                "GET /v1/version", "GET /livez", "GET /livez/{check}", "GET /readyz", "GET /readyz/{check}",
+                "GET /v1/attachments", "POST /v1/batch", "GET /v1/status", "POST /v1/enrolments",
+                "POST /v1/trace", "GET /v1/liveness", "GET /v1/events", "GET /v1/version",
+                "POST /v1/restart", "GET /livez", "GET /livez/{check}", "GET /readyz", "GET /readyz/{check}",
                 "GET /healthz", "GET /metrics", "GET /openapi.json",
             ]
         #expect(routes == wanted)
@@ -75,10 +78,21 @@ import Testing
         wanted += [
             "GET \(macs)", "GET \(macs)/{mac}", "PUT \(macs)/{mac}", "DELETE \(macs)/{mac}", "DELETE \(macs)",
         ]
+        for kind in ["rule", "mirror"] {
+            let path = "/v1/bridges/{bridge}/\(kind)s"
+            wanted += ["GET \(path)"]
+            wanted += ["GET", "PUT", "PATCH", "DELETE"].map { "\($0) \(path)/{\(kind)}" }
+        }
+        wanted += ["GET", "PUT", "PATCH"].map { "\($0) /v1/underlay" }
+        wanted += ["GET /v1/routes"] + ["GET", "PUT", "PATCH", "DELETE"].map { "\($0) /v1/routes/{route}" }
+        wanted += ["GET /v1/routes/lookup", "GET /v1/neighbors"]
+        wanted += ["GET", "PUT", "DELETE"].map { "\($0) /v1/neighbors/{ifname}/{ip}" }
         wanted += [
             "POST /v1/batch", "GET /v1/state", "PUT /v1/state", "PATCH /v1/state", "GET /v1/events",
-            "GET /v1/listeners", "GET /v1/datapath", "GET /v1/flows",
-            "DELETE /v1/flows", "GET /v1/version", "GET /livez", "GET /livez/{check}", "GET /readyz",
+            "GET /v1/listeners", "GET /v1/liveness", "GET /v1/datapath", "GET /v1/flows",
+            "DELETE /v1/flows", "GET /v1/captures", "POST /v1/trace", "GET /v1/version",
+            "POST /v1/restart", "GET /livez",
+            "GET /livez/{check}", "GET /readyz",
             "GET /readyz/{check}", "GET /healthz", "GET /metrics",
         ]
         #expect(routes == wanted + ["GET /openapi.json"])
@@ -87,7 +101,8 @@ import Testing
     @Test("a PUT creates or replaces, takes a body and says what can be wrong with it")
     func puts() {
         for operation in Self.all where operation.method == .put {
-            #expect(operation.successStatuses == [201, 200])
+            // There is an underlay always.
+            #expect(operation.successStatuses == (operation.id == .putUnderlay ? [200] : [201, 200]))
             #expect(operation.request != nil)
             for code in [ProblemCode.malformedJSON, .invalidResource, .bodyTooLarge, .unsupportedMediaType] {
                 #expect(operation.problems.contains(code), "\(operation.id) \(code)")
@@ -95,9 +110,9 @@ import Testing
         }
     }
 
-    @Test("only PUT, PATCH and POST take a body")
+    @Test("only PUT, PATCH and POST take a body, and all of them but a restart")
     func bodies() {
-        for operation in Self.all {
+        for operation in Self.all where operation.id != .restart {
             #expect((operation.request != nil) == [.put, .patch, .post].contains(operation.method))
         }
     }
@@ -109,7 +124,7 @@ import Testing
             let wanted =
                 switch operation.method {
                 case .delete: isDryRunnable ? [204, 200] : [204]
-                default: operation.id == .pushHost ? [202] : [200]
+                default: [.pushHost, .restart].contains(operation.id) ? [202] : [200]
                 }
             #expect(operation.successStatuses == wanted, "\(operation.id)")
         }
@@ -117,16 +132,22 @@ import Testing
 
     @Test("every write of a resource can be tried with dry_run and made to depend on a tag")
     func writes() {
-        let flushes = [OperationID.flushMACs, .flushFlows, .pushHost]
-        for operation in Self.all where operation.method != .get && !flushes.contains(operation.id) {
+        let others = [
+            OperationID.flushMACs, .flushFlows, .pushHost, .enrol, .trace, .traceFleet, .restart,
+        ]
+        for operation in Self.all where operation.method != .get && !others.contains(operation.id) {
             #expect(operation.query.contains(.dryRun), "\(operation.id)")
             #expect(operation.problems.contains(.preconditionFailed), "\(operation.id)")
         }
     }
 
-    @Test("every problem code is some operation's, except the one that belongs to paths")
+    @Test(
+        "every problem code is some operation's, the one that belongs to paths where a name may be another path"
+    )
     func everyCodeUsed() {
         let used = Set(Self.all.flatMap(\.problems))
-        #expect(Set(ProblemCode.allCases).subtracting(used) == [.methodNotAllowed])
+        #expect(Set(ProblemCode.allCases).subtracting(used).isEmpty)
+        let named = Self.all.filter { $0.problems.contains(.methodNotAllowed) }.map(\.id)
+        #expect(named == [.putRoute, .patchRoute, .deleteRoute])
     }
 }

@@ -12,6 +12,11 @@ import Testing
         #"{"type":"tap"}"#,
         #"{"type":"system","ifname":"enp1s0f0np0"}"#,
         #"{"type":"system","addresses":[]}"#,
+        #"{"type":"tap","tag":10}"#,
+        #"{"type":"tap","vlan_mode":"native-untagged","tag":10,"trunks":[20,30]}"#,
+        #"{"type":"tap","trunks":[0,20]}"#,
+        #"{"type":"tap","port_security":{"macs":["02:00:00:00:00:02"],"ips":["192.0.2.11","2001:db8::/64"]}}"#,
+        #"{"type":"tap","mac_limit":1,"bum_policing_rate":100,"bum_policing_burst":10}"#,
     ]
 
     static let bad = [
@@ -50,6 +55,25 @@ import Testing
         Bad(
             #"{"type":"tap","ifname":"all"}"#, "/ifname", .invalidValue, wanted: "interface name",
             found: #""all""#),
+        Bad(
+            #"{"type":"tap","vlan_mode":"access"}"#, "/tag", .notAllowed,
+            wanted: "a VLAN with vlan_mode access", found: "nothing"),
+        Bad(
+            #"{"type":"tap","vlan_mode":"trunk","tag":7}"#, "/tag", .notAllowed,
+            wanted: "no tag with vlan_mode trunk", found: "7"),
+        Bad(
+            #"{"type":"tap","tag":7,"trunks":[8]}"#, "/trunks", .notAllowed,
+            wanted: "no trunks with vlan_mode access", found: "an array of 1 items"),
+        Bad(#"{"type":"tap","tag":4095}"#, "/tag", .outOfRange, wanted: "0 to 4094", found: "4095"),
+        Bad(
+            #"{"type":"tap","port_security":{}}"#, "/port_security", .invalidValue,
+            wanted: "at least 1 of macs, ips", found: "none"),
+        Bad(
+            #"{"type":"tap","port_security":{"ips":["192.0.2.1/24"]}}"#, "/port_security/ips/0",
+            .invalidValue, wanted: "no host bits", found: #""192.0.2.1/24""#),
+        Bad(
+            #"{"type":"tap","bum_policing_burst":7}"#, "/bum_policing_burst", .notAllowed,
+            wanted: "bum_policing_rate", found: "7 alone"),
         Bad(#"{"type":"tap","ifname":"é"}"#, "/ifname", .invalidValue, wanted: "ASCII", found: #""é""#),
     ]
 

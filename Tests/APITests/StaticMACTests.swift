@@ -42,9 +42,14 @@ import Wire
 
     @Test("the key in the path is one station's address")
     func key() throws {
-        #expect(try StaticMAC.kind.mac(in: "02:00:00:00:00:AA").description == "02:00:00:00:00:aa")
+        #expect(try StaticMAC.kind.station(in: "02:00:00:00:00:AA").description == "02:00:00:00:00:aa")
+        #expect(
+            try StaticMAC.kind.station(in: "02-00-00-00-00-AA@4094").description == "02:00:00:00:00:aa@4094")
+        for segment in ["02:00:00:00:00:aa@0", "02:00:00:00:00:aa@4095", "02:00:00:00:00:aa@01", "@7"] {
+            #expect(throws: Problem.self) { try StaticMAC.kind.station(in: segment) }
+        }
         for segment in ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:80:c2:00:00:00", "web1", ""] {
-            let problem = #expect(throws: Problem.self) { try StaticMAC.kind.mac(in: segment) }
+            let problem = #expect(throws: Problem.self) { try StaticMAC.kind.station(in: segment) }
             #expect(problem?.code == .malformedRequest)
             #expect(problem?.detail.hasPrefix("mac in the path: wanted a unicast MAC address") == true)
         }

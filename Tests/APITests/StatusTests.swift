@@ -20,10 +20,10 @@ import Wire
             text(document.json)
                 == #"{"name":"vxlan1","spec":{"remote_ip":"10.10.10.2","dst_port":4789,"ttl":64,"tos":0,"#
                 + #""df_default":true,"csum":true},"status":{"vni":5,"mtu":1450,"path_mtu":1500,"#
-                + #""managed_by":"local","state":"ok","#
+                + #""underlay":{"driver":"socket"},"managed_by":"local","state":"ok","#
                 + #""counters":{"rx_packets":0,"rx_bytes":0,"rx_dropped":0,"tx_packets":0,"#
                 + #""tx_bytes":0,"tx_dropped":0,"rx_forwarded":0,"rx_copies":0,"icmp_generated":0,"#
-                + #""neigh_answered":0,"#
+                + #""neigh_answered":0,"punted":0,"originated":0,"#
                 + #""drops":{"bad_checksum":1,"unknown_vni":2}}}}"#)
         let again = try Tunnel.Document.schema.decode(.object(document.json))
         #expect(again.spec == tunnel)
@@ -41,7 +41,7 @@ import Wire
         #expect(
             text(status.json).hasPrefix(
                 #"{"link":"down","carrier":false,"managed_by":"local","state":"degraded","error":"no TAP","#
-                    + #""ports":0,"tunnels":0,"#
+                    + #""ports":0,"tunnels":0,"rules":0,"mirrors":0,"#
                     + #""macs":{"learned":2,"static":1,"capacity":8192,"moves":0,"evictions":0,"expired":0,"#
                     + #""learn_refused":0},"counters":{"#))
     }
@@ -70,18 +70,22 @@ import Wire
         var flow = FlowDocument()
         flow.bridge = "br0"
         flow.match.inPort = "web1"
-        flow.match.etherDestination = MACAddress(rawValue: 2)
+        flow.match.etherDestination = MACMask(MACAddress(rawValue: 2))
+        flow.match.vlan = 7
         flow.match.etherType = "0x86dd"
         flow.match.fragment = .first
         flow.packets = 3
         flow.usedSeconds = 0.5
+        flow.rules = ["r0"]
         flow.actions = ["drop(hairpin)"]
-        let match = "in_port(web1),eth(dst=00:00:00:00:00:02),eth_type(0x86dd),ipv6(frag=first)"
+        let match = "in_port(web1),eth(dst=00:00:00:00:00:02),vlan(vid=7),eth_type(0x86dd),ipv6(frag=first)"
         #expect(
             text(flow.json)
                 == #"{"bridge":"br0","match":{"in_port":"web1","eth_dst":"00:00:00:00:00:02","#
-                + #""eth_type":"0x86dd","ip_frag":"first"},"match_text":"\#(match)","packets":3,"bytes":0,"#
-                + #""used_seconds":0.5,"actions":["drop(hairpin)"],"actions_text":"drop(hairpin)"}"#)
+                + #""vlan_vid":7,"eth_type":"0x86dd","ip_frag":"first"},"#
+                + #""match_text":"\#(match)","packets":3,"bytes":0,"#
+                + #""used_seconds":0.5,"rules":["r0"],"actions":["drop(hairpin)"],"actions_text":"drop(hairpin)"}"#
+        )
     }
 
     @Test(

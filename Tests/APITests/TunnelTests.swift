@@ -13,6 +13,9 @@ import Wire
         #"{"remote_ip":"2001:db8::7","local_ip":"2001:db8::6","vni":16777215,"ttl":255,"tos":252}"#,
         #"{"remote_ip":"169.254.0.7","dst_port":1,"ttl":"inherit","df_default":false,"csum":false}"#,
         #"{"remote_ip":"192.0.2.7","tos":"inherit"}"#,
+        #"{"remote_ip":"192.0.2.7","bfd":{}}"#,
+        #"{"remote_ip":"192.0.2.7","bfd":{"enable":true,"min_tx":10,"min_rx":60000,"mult":255}}"#,
+        #"{"remote_ip":"192.0.2.7","bfd":{"bfd_local_src_mac":"02:00:00:00:00:01","bfd_dst_ip":"127.0.0.1"}}"#,
     ]
 
     private static func remote(_ address: String) -> Bad {
@@ -26,6 +29,14 @@ import Wire
     ) -> Bad {
         Bad(
             #"{"remote_ip":"192.0.2.7","\#(name)":\#(value)}"#, pointer ?? "/\(name)", code, wanted: wanted,
+            found: value)
+    }
+
+    private static func bfd(
+        _ name: String, _ value: String, _ code: FieldErrorCode, _ wanted: String
+    ) -> Bad {
+        Bad(
+            #"{"remote_ip":"192.0.2.7","bfd":{"\#(name)":\#(value)}}"#, "/bfd/\(name)", code, wanted: wanted,
             found: value)
     }
 
@@ -53,6 +64,13 @@ import Wire
             field("tos", "true", .wrongType, "a multiple of 4"),
             field("csum", "null", .wrongType, "true or false"),
             field("df_default", "0", .wrongType, "true or false"),
+            field("bfd", "true", .wrongType, "an object"),
+            bfd("min_tx", "9", .outOfRange, "from 10 to 60000"),
+            bfd("min_rx", "60001", .outOfRange, "from 10 to 60000"),
+            bfd("mult", "0", .outOfRange, "from 1 to 255"),
+            bfd("bfd_remote_dst_mac", #""01:00:5e:00:00:01""#, .invalidValue, "a unicast MAC address"),
+            bfd("bfd_src_ip", #""2001:db8::1""#, .invalidValue, "an IPv4 address"),
+            bfd("bfd_dst_ip", #""224.0.0.1""#, .invalidValue, "an IPv4 address"),
         ]
 
     @Test("a good tunnel is accepted and survives being written out", arguments: good)

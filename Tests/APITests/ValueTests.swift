@@ -62,6 +62,35 @@ import Testing
         #expect(StaticMAC.kind.path(["br0"]) == "/v1/bridges/br0/macs")
         #expect(StaticMAC.kind.parent == Bridge.kind)
         #expect(Bridge.kind.parent == nil)
+        #expect(Neighbor.kind.itemPath == "/v1/neighbors/{ifname}/{ip}")
+        #expect(Neighbor.kind.collectionPath == "/v1/neighbors")
+        #expect(Neighbor.kind.path(["eth0", "192.0.2.1"]) == "/v1/neighbors/eth0/192.0.2.1")
+        #expect(Underlay.kind.itemPath == "/v1/underlay" && Underlay.kind.path([]) == "/v1/underlay")
+    }
+
+    @Test("the keys of a path are found by its kind alone")
+    func keysOfPaths() {
+        #expect(Tunnel.kind.keys(in: ["bridges", "br0", "tunnels", "t0"]) == ["br0", "t0"])
+        #expect(Tunnel.kind.keys(in: ["bridges", "br0", "ports", "t0"]) == nil)
+        #expect(Bridge.kind.keys(in: ["bridges", "br0", "tunnels", "t0"]) == nil)
+        #expect(Bridge.kind.keys(in: ["bridges"]) == nil)
+        #expect(Neighbor.kind.keys(in: ["neighbors", "eth0", "::1"]) == ["eth0", "::1"])
+        #expect(Underlay.kind.keys(in: ["underlay"]) == [])
+        #expect(Underlay.kind.keys(in: ["underlay", "x"]) == nil)
+    }
+
+    @Test("keys are brought into their one spelling, and the outermost wrong one is named")
+    func canonicalKeys() throws {
+        #expect(try Neighbor.kind.canonical(["eth0", "FE80::0:1"]) == ["eth0", "fe80::1"])
+        for (keys, what) in [
+            (["lo", "192.0.2.1"], "ifname in the path: wanted an interface name"),
+            (["eth0", "224.0.0.1"], "ip in the path: wanted a unicast IPv4 or IPv6 address"),
+        ] {
+            let problem = #expect(throws: Problem.self) { try Neighbor.kind.canonical(keys) }
+            #expect(problem?.detail.hasPrefix(what) == true)
+        }
+        let problem = #expect(throws: Problem.self) { try StaticRoute.kind.name(in: "lookup") }
+        #expect(problem?.detail.contains("nor lookup, found \"lookup\"") == true)
     }
 
     @Test(

@@ -113,7 +113,7 @@ extension OnTheHost {
                             #expect(answer.code == refused.code, what)
                         }
                     }
-                    #expect(try await agent.state() == before, "\(target.existing)")
+                    #expect(try await agent.isAgain(before), "\(target.existing)")
                 }
             }
         }
@@ -139,7 +139,7 @@ extension OnTheHost {
                         }
                     }
                 }
-                #expect(try await agent.state() == before)
+                #expect(try await agent.isAgain(before))
             }
         }
 

@@ -78,7 +78,7 @@ import Wire
     func unknownKinds() throws {
         let documents = [
             StoredDocument(kind: "agent", key: "seed", body: "f00d"),
-            StoredDocument(kind: "rule", key: "br0/allow", body: "{"),
+            StoredDocument(kind: "secret", key: "br0/allow", body: "{"),
             StoredDocument(kind: "bridge", key: "br0", body: "{}"),
         ]
         #expect(try DesiredState(documents).bridges.keys.map(\.description) == ["br0"])

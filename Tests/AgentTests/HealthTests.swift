@@ -46,5 +46,27 @@ extension OnTheHost {
                 #expect(await agent.get("/readyz").status == 200)
             }
         }
+
+        @Test("a control plane that waits for the kernel is alive, and says what it waits for")
+        func waiting() {
+            let heartbeat = Heartbeat()
+            #expect(heartbeat.awaits == nil)
+            let what = heartbeat.wait(for: "a disk") { heartbeat.awaits }
+            #expect(what == "a disk" && heartbeat.awaits == nil && heartbeat.ageMilliseconds < 1000)
+        }
+
+        @Test("a write whose caller was told that nothing was done is not done when its turn comes")
+        func late() async throws {
+            try await TestAgent.run { agent async throws in
+                let late = Task {
+                    withUnsafeCurrentTask { $0?.cancel() }
+                    return await agent.put("/v1/bridges/late")
+                }
+                let answer = await late.value
+                #expect(answer.status == 503 && answer.code == "unavailable")
+                #expect(await agent.get("/v1/bridges/late").status == 404)
+                #expect(await agent.put("/v1/bridges/late").status == 201)
+            }
+        }
     }
 }

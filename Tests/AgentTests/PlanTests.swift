@@ -82,8 +82,8 @@ import Wire
     }
 
     static let br = "br0".name
-    static let station = "02:00:00:00:00:09".mac
-    static let other = "02:00:00:00:00:0a".mac
+    static let station = "02:00:00:00:00:09".station
+    static let other = "02:00:00:00:00:0a@7".station
 
     static let examples = [
         Example("nothing", []) { _ in },
@@ -112,6 +112,7 @@ import Wire
             "one tunnel for another", [.createTunnel(br, "t1".name), .deleteTunnel(br, "t0".name)]
         ) { $0.tunnels = ["t1".name: Tunnel(remoteIP: "192.0.2.7".address)] },
         Example("another entry", [.pinMAC(br, other)]) { $0.macs[other] = StaticMAC(port: "t0") },
+        Example("a rule", [.setRule(br, "r0".name)]) { $0.rules["r0".name] = API.Rule() },
         Example(
             "everything at once",
             [
@@ -164,6 +165,11 @@ extension DesiredState {
     /// The same value with its dictionaries built in another order.
     fileprivate var rebuilt: DesiredState {
         var state = DesiredState()
+        state.underlay = underlay
+        for (name, route) in routes.sorted(by: { $0.key > $1.key }) { state.routes[name] = route }
+        for (id, neighbor) in neighbors.sorted(by: { $0.key.ifname > $1.key.ifname }) {
+            state.neighbors[id] = neighbor
+        }
         for (name, bridge) in bridges.sorted(by: { $0.key > $1.key }) {
             state.bridges[name] = bridge
             state.bridges[name]?.ports = [:]
@@ -177,7 +183,19 @@ extension DesiredState {
     /// What a host that can do nothing but follow orders would do, and when it would protest.
     fileprivate mutating func carryOut(_ action: Action, _ new: DesiredState, _ seed: UInt64) {
         func legal(_ condition: Bool) { #expect(condition, "\(action) is out of place, seed \(seed)") }
-        let bridge = action.bridge
+        switch action {
+        case .setUnderlay: underlay = new.underlay
+        case .setRoute(let name): routes[name] = new.routes[name]
+        case .unsetRoute(let name): legal(routes.removeValue(forKey: name) != nil)
+        case .setNeighbor(let id): neighbors[id] = new.neighbors[id]
+        case .unsetNeighbor(let id): legal(neighbors.removeValue(forKey: id) != nil)
+        default: carryOut(action, of: action.bridge ?? "none".name, new, legal)
+        }
+    }
+
+    private mutating func carryOut(
+        _ action: Action, of bridge: Name, _ new: DesiredState, _ legal: (Bool) -> Void
+    ) {
         switch action {
         case .createBridge: legal(bridges[bridge] == nil)
         default: legal(bridges[bridge] != nil)
@@ -202,9 +220,14 @@ extension DesiredState {
             bridges[bridge]?.tunnels[name] = new.bridges[bridge]?.tunnels[name]
         case .pinMAC(_, let mac): bridges[bridge]?.macs[mac] = new.bridges[bridge]?.macs[mac]
         case .unpinMAC(_, let mac): legal(bridges[bridge]?.macs.removeValue(forKey: mac) != nil)
+        case .setRule(_, let name): bridges[bridge]?.rules[name] = new.bridges[bridge]?.rules[name]
+        case .unsetRule(_, let name): legal(bridges[bridge]?.rules.removeValue(forKey: name) != nil)
+        case .setMirror(_, let name): bridges[bridge]?.mirrors[name] = new.bridges[bridge]?.mirrors[name]
+        case .unsetMirror(_, let name): legal(bridges[bridge]?.mirrors.removeValue(forKey: name) != nil)
         case .deletePort(_, let name): legal(bridges[bridge]?.ports.removeValue(forKey: name) != nil)
         case .deleteTunnel(_, let name): legal(bridges[bridge]?.tunnels.removeValue(forKey: name) != nil)
         case .deleteBridge: bridges[bridge] = nil
+        default: legal(false)
         }
     }
 }

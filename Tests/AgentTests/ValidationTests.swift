@@ -27,7 +27,7 @@ import Wire
     }
 
     static let (br0, br1) = ("br0".name, "br1".name)
-    static let mac = "02:00:00:00:00:09".mac
+    static let mac = "02:00:00:00:00:09".station
 
     /// Two bridges, each with a port and a tunnel.
     static var good: DesiredState {
@@ -190,7 +190,7 @@ import Wire
     static let limits = [
         Case("entries to a port, a tunnel and the local port", nil) {
             for (number, port) in ["p0", "t0", "br0"].enumerated() {
-                let mac = MACAddress(rawValue: 0x0200_0000_0000 + UInt64(number))
+                let mac = StationKey(MACAddress(rawValue: 0x0200_0000_0000 + UInt64(number)))
                 $0.bridges[br0]?.macs[mac] = StaticMAC(port: port)
             }
         },
@@ -205,7 +205,7 @@ import Wire
         Case("addresses that differ, and the same one in two bridges", nil) {
             $0.bridges[br0]?.macs[mac] = StaticMAC(
                 port: "p0", ips: ["192.0.2.9", "2001:db8::9"].map(\.address))
-            $0.bridges[br0]?.macs["02:00:00:00:00:0a".mac] = StaticMAC(
+            $0.bridges[br0]?.macs["02:00:00:00:00:0a".station] = StaticMAC(
                 port: "t0", ips: ["192.0.2.10".address])
             $0.bridges[br1]?.macs[mac] = StaticMAC(port: "p1", ips: ["192.0.2.9".address])
         },
@@ -216,7 +216,8 @@ import Wire
         ) {
             for (number, port) in [(9, "p0"), (10, "t0")] {
                 let address = IPAddress("192.0.2.\(number)")!
-                $0.bridges[br0]?.macs[MACAddress(rawValue: 0x0200_0000_0000 + UInt64(number))] = StaticMAC(
+                let mac = StationKey(MACAddress(rawValue: 0x0200_0000_0000 + UInt64(number)))
+                $0.bridges[br0]?.macs[mac] = StaticMAC(
                     port: port, ips: [address, "2001:db8::9".address])
             }
         },
@@ -242,7 +243,7 @@ import Wire
     static func fill(_ state: inout DesiredState, _ count: Int) {
         state.bridges[br0]?.spec.macTableSize = 10
         for number in 0..<count {
-            let mac = MACAddress(rawValue: 0x0200_0000_0000 + UInt64(number))
+            let mac = StationKey(MACAddress(rawValue: 0x0200_0000_0000 + UInt64(number)))
             state.bridges[br0]?.macs[mac] = StaticMAC(port: "p0")
         }
     }

@@ -8,14 +8,13 @@ Rounds are interleaved and medians reported, because machines are noisy; what co
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
 import plot
 import report
-from hosts import Site
+from hosts import Site, end_when_terminated
 from measurements import Measurement, compile_load
 from systems import SYSTEMS
 
@@ -60,8 +59,7 @@ def compare(rounds, seconds, only):
 
 def main():
     wanted = options()
-    # A run that is terminated still takes its namespaces down.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    end_when_terminated()
     if wanted.source:
         figures = json.loads(Path(wanted.source).read_text())
     else:

@@ -17,7 +17,6 @@ import random
 import signal
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -26,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Topology"))
 
 from agent import BINARY, Answer, Connection  # noqa: E402 - from the topology suite
 from fleet import Fleet  # noqa: E402
-from lab import Lab, wait_for  # noqa: E402
+from hosts import end_when_terminated, laboratory  # noqa: E402
+from lab import wait_for  # noqa: E402
 
 LISTEN = ("127.0.0.1", 8650)
 BATCH = 10_000
@@ -82,7 +82,8 @@ class Plan:
 
     def counts(self):
         """What each agent holds in the end."""
-        found = [collections.Counter(bridges=0, ports=0, tunnels=0, macs=0) for _ in range(self.agents)]
+        kinds = ("bridges", "ports", "tunnels", "macs", "rules", "mirrors")
+        found = [collections.Counter(dict.fromkeys(kinds, 0)) for _ in range(self.agents)]
         for network in range(self.networks):
             places = self.hosts(network)
             used = places[:min(self.spread, self.each)]
@@ -264,7 +265,7 @@ class Bench:
                 if answer.status != 200:
                     failures.append(answer)
 
-        threads = [threading.Thread(target=writer, args=(first,)) for first in range(WRITERS)]
+        threads = [threading.Thread(target=writer, args=(first,), daemon=True) for first in range(WRITERS)]
         for thread in threads:
             thread.start()
         items = []
@@ -414,12 +415,9 @@ def options(arguments=None):
 
 def main():
     wanted = options()
-    with tempfile.TemporaryDirectory(prefix="viaduct-bench-") as directory:
-        lab = Lab(Path(directory))
-        try:
-            figures = measure(lab.namespace("fleet"), wanted)
-        finally:
-            lab.close()
+    end_when_terminated()
+    with laboratory() as lab:
+        figures = measure(lab.namespace("fleet"), wanted)
     print(table(figures))
     if wanted.json:
         wanted.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -3,6 +3,10 @@
      load echo PORT                        answers every datagram, until it is ended
      load ping ADDRESS PORT MS BYTES       one datagram at a time; prints answers lost p50 p99 (nanoseconds there and
                                            back)
+     load pace ADDRESS PORT MS BYTES NS    a datagram every NS nanoseconds, with the time in it; sleeps between them
+                                           when there is time to, else spins; prints datagrams
+     load arrive PORT                      receives those until nothing has come for 300 ms; prints datagrams p50 p99
+                                           (nanoseconds from before they were sent to after they were received)
      load sink PORT                        receives until nothing has come for 300 ms; prints datagrams nanoseconds
      load flood ADDRESS PORT MS BYTES      sends as fast as it can, by FLOWS source ports; prints datagrams
                                            nanoseconds
@@ -17,7 +21,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { BATCH = 64, FLOWS = 4, BUFFER = 8 << 20, PAYLOAD = 2048, SAMPLES = 1 << 21 };
+enum { BATCH = 64, FLOWS = 4, BUFFER = 8 << 20, PAYLOAD = 2048, SAMPLES = 1 << 21, SPIN_NS = 100000 };
 
 static int64_t now(void) {
     struct timespec t;
@@ -96,6 +100,39 @@ static void ping(const char *text, const char *port, int ms, size_t size) {
     printf("%zu %zu %u %u\n", count, lost, samples[count / 2], samples[count * 99 / 100]);
 }
 
+/* Both ends read one clock: the namespaces of a machine have the same CLOCK_MONOTONIC. */
+static void pace(const char *text, const char *port, int ms, size_t size, int64_t interval) {
+    char out[PAYLOAD] = {0};
+    int fd = client(text, port);
+    uint64_t total = 0;
+    for (int64_t due = now(), end = due + ms * INT64_C(1000000); due < end; due += interval, total++) {
+        struct timespec t = {due / 1000000000, due % 1000000000};
+        if (interval > SPIN_NS) clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+        int64_t sent;
+        while ((sent = now()) < due) {}
+        memcpy(out, &sent, sizeof sent);
+        if (send(fd, out, size, 0) < 0 && errno != ENOBUFS && errno != ECONNREFUSED) fail("send");
+    }
+    printf("%llu\n", (unsigned long long)total);
+}
+
+static void arrive(const char *port) {
+    static uint32_t samples[SAMPLES];
+    char in[PAYLOAD];
+    int fd = server(port, 300);
+    size_t count = 0;
+    while (count < SAMPLES) {
+        ssize_t got = recv(fd, in, sizeof in, 0);
+        int64_t sent, received = now();
+        if (got < 0 && count) break;
+        if (got < (ssize_t)sizeof sent) continue; /* nothing yet */
+        memcpy(&sent, in, sizeof sent);
+        samples[count++] = received - sent > UINT32_MAX ? UINT32_MAX : (uint32_t)(received - sent);
+    }
+    qsort(samples, count, sizeof samples[0], compare);
+    printf("%zu %u %u\n", count, samples[count / 2], samples[count * 99 / 100]);
+}
+
 static void fill(struct mmsghdr *messages, struct iovec *parts, char *bytes, size_t size, size_t stride) {
     memset(messages, 0, BATCH * sizeof *messages);
     for (int i = 0; i < BATCH; i++) {
@@ -147,6 +184,10 @@ int main(int count, char **words) {
     else if (!strcmp(verb, "sink")) sink(words[2]);
     else if (!strcmp(verb, "ping") && count == 6) ping(words[2], words[3], atoi(words[4]), (size_t)atoi(words[5]));
     else if (!strcmp(verb, "flood") && count == 6) flood(words[2], words[3], atoi(words[4]), (size_t)atoi(words[5]));
-    else return fputs("usage: load echo|sink PORT, load ping|flood ADDRESS PORT MS BYTES\n", stderr), 64;
+    else if (!strcmp(verb, "arrive")) arrive(words[2]);
+    else if (!strcmp(verb, "pace") && count == 7)
+        pace(words[2], words[3], atoi(words[4]), (size_t)atoi(words[5]), atoll(words[6]));
+    else return fputs("usage: load echo|sink|arrive PORT, load ping|flood ADDRESS PORT MS BYTES, "
+                      "load pace ADDRESS PORT MS BYTES NS\n", stderr), 64;
     return 0;
 }

@@ -1,8 +1,15 @@
 """What is measured of a system once its guests reach each other.
 
-TCP by iperf3, UDP by load.c. Every figure has a key, and METRICS says what the key means. CPU time is what the
-kernel charges: to the forwarding processes (/proc/PID/stat), and to the whole machine, guests and interrupts
-included (/proc/stat), which is the only account in which the kernel's own forwarding shows."""
+TCP by iperf3, UDP by load.c. Every figure has a key, and METRICS says what the key means.
+
+CPU time is what the kernel charges: to the forwarding processes (/proc/PID/stat), and to the whole machine, guests and
+interrupts included (/proc/stat), which is the only account in which the kernel's own forwarding shows. *Forwarding* is
+the machine's less what it spends on as much TCP between the same guests by a veth pair, a moment later: what is left
+out is both guests' TCP and iperf3, where nothing is between them. All else that runs on the machine is in it.
+
+One-way latency is from before a guest sends to after the other has received, by one clock. *Awake*, a datagram follows
+every AWAKE_NS, so that hardly anybody has the time to fall asleep; *asleep*, every ASLEEP_NS, so that everybody has,
+and it includes waking each forwarder on the way, and the receiver."""
 
 import json
 import os
@@ -11,10 +18,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hosts import overlay, wait_for
+from hosts import direct_address, overlay, wait_for
 
 UDP_PAYLOAD = 18  # the shortest Ethernet frame: 14 + 20 + 8 + 18 and 4 of checksum are 64
 SENDERS = (1, 2)
+AWAKE_NS, ASLEEP_NS = 40_000, 5_000_000
+ARRIVES = 0.9  # of paced datagrams, or there is no figure: that of a queue that overflows would flatter
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,8 +48,13 @@ METRICS = [
     Metric("udp_offered", "… of those offered", "thousand/s", 0, is_judged=False),
     Metric("rtt_p50", "Round trip, median", "µs", 0, more_is_better=False),
     Metric("rtt_p99", "Round trip, 99th percentile", "µs", 0, more_is_better=False),
+    Metric("awake_p50", "One way, awake, median", "µs", 0, more_is_better=False),
+    Metric("awake_p99", "One way, awake, 99th percentile", "µs", 0, more_is_better=False),
+    Metric("asleep_p50", "One way, asleep, median", "µs", 0, more_is_better=False),
+    Metric("asleep_p99", "One way, asleep, 99th percentile", "µs", 0, more_is_better=False),
     Metric("cpu_tcp", "Forwarders' CPU per GB of TCP", "s", 2, more_is_better=False),
     Metric("machine_tcp", "Whole machine's CPU per GB of TCP", "s", 2, more_is_better=False),
+    Metric("forwarding_tcp", "Forwarding's CPU per GB of TCP", "s", 2, more_is_better=False),
     Metric("cpu_udp", "Forwarders' CPU per million datagrams", "s", 2, more_is_better=False),
 ]
 
@@ -85,11 +99,13 @@ class Measurement:
         self.short_ms = int(seconds * 500)
 
     def run(self):
-        return {**self.tcp(), **self.udp(), **self.round_trip()}
+        return {**self.tcp(), **self.udp(), **self.round_trip(), **self.one_way("awake", AWAKE_NS),
+                **self.one_way("asleep", ASLEEP_NS)}
 
     def tcp(self):
         one, (processes, machine) = self._iperf3(5201)
-        gigabytes = one["sum_received"]["bytes"] / 1e9
+        direct, (_, unforwarded) = self._iperf3(5204, address=direct_address(2))
+        gigabytes, direct_gigabytes = (end["sum_received"]["bytes"] / 1e9 for end in (one, direct))
         eight, _ = self._iperf3(5202, "-P", 8)
         both, _ = self._iperf3(5203, "--bidir")
         return {
@@ -99,14 +115,15 @@ class Measurement:
                          + both["sum_received_bidir_reverse"]["bits_per_second"]) / 1e9,
             "cpu_tcp": processes / gigabytes if self.pids else None,
             "machine_tcp": machine / gigabytes,
+            "forwarding_tcp": machine / gigabytes - unforwarded / direct_gigabytes,
         }
 
-    def _iperf3(self, port, *options):
+    def _iperf3(self, port, *options, address=None):
         """One run against a server of its own: (what its end says, CPU seconds)."""
         server = self.server.spawn("iperf3", "-s", "-1", "-p", port, "--forceflush", log=f"iperf3-{port}.log")
         wait_for(lambda: "listening" in server.log.read_text(), what="iperf3 listens")
         clock = Clock(self.pids)
-        command = ("iperf3", "-J", "-c", self.address, "-p", port, "-t", self.seconds, *options)
+        command = ("iperf3", "-J", "-c", address or self.address, "-p", port, "-t", self.seconds, *options)
         done = self.client.run(*command, check=False, timeout=self.seconds + 20)
         seconds = clock.seconds()
         report = json.loads(done.stdout)
@@ -149,3 +166,12 @@ class Measurement:
         text = self.client.run(self.load, "ping", self.address, 5001, self.short_ms, UDP_PAYLOAD).stdout
         _answers, _lost, median, nearly_all = (int(word) for word in text.split())
         return {"rtt_p50": median / 1e3, "rtt_p99": nearly_all / 1e3}
+
+    def one_way(self, name, interval):
+        receiver = self.server.spawn(self.load, "arrive", 5002, log=f"arrive-{name}.log")
+        time.sleep(0.1)
+        sender = self.client.spawn(self.load, "pace", self.address, 5002, self.short_ms, UDP_PAYLOAD, interval,
+                                   log=f"pace-{name}.log")
+        (sent,), (received, median, nearly_all) = self._figures(sender), self._figures(receiver)
+        figures = {f"{name}_p50": median / 1e3, f"{name}_p99": nearly_all / 1e3}
+        return figures if received >= sent * ARRIVES else dict.fromkeys(figures)

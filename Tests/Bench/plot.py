@@ -4,9 +4,10 @@ from xml.sax.saxutils import escape
 
 from measurements import METRICS
 
-_SHOWN = ("tcp_1", "tcp_8", "tcp_both", "udp_delivered", "rtt_p50", "machine_tcp")
-_COLOURS = {"viaduct": "#d1495b", "kernel": "#30638e", "ovs": "#8a9a5b", "ovs-afxdp": "#c9a227"}
-_COLUMNS, _WIDTH, _LABEL, _BAR, _ROW, _MARGIN = 2, 430, 150, 190, 22, 20
+_SHOWN = ("tcp_1", "tcp_8", "tcp_both", "udp_delivered", "rtt_p50", "asleep_p50", "machine_tcp", "forwarding_tcp")
+_COLOURS = {"native": "#d1495b", "native-packet": "#e58a4e", "socket": "#e9b8be", "kernel": "#30638e",
+            "ovs": "#8a9a5b", "ovs-afxdp": "#c9a227"}
+_COLUMNS, _WIDTH, _LABEL, _BAR, _ROW, _MARGIN = 2, 480, 200, 190, 22, 20
 
 
 def svg(figures):
@@ -35,7 +36,7 @@ def _panel(figures, names, metric, left, top):
            f'<tspan dx="8" font-weight="normal" fill="#666">{escape(metric.unit)}, {better}</tspan></text>')
     for row, (name, value) in enumerate(values.items(), 1):
         y = top + row * _ROW
-        bar = _BAR * (value or 0) / longest
+        bar = _BAR * max(value or 0, 0) / longest
         yield f'<text x="{left + _LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(figures["titles"][name])}</text>'
         yield (f'<rect x="{left + _LABEL}" y="{y + 3}" width="{bar:.1f}" height="{_ROW - 6}" rx="2" '
                f'fill="{_COLOURS[name]}"/>')

@@ -4,7 +4,7 @@ A result is a plain dictionary, as it is in the JSON file:
 
     machine, rounds, seconds, left_out {system: reason}
     titles {system: title}, runs {system: [{metric: value}]}, medians {system: {metric: value}}
-    against {"kernel" | "ovs": {metric: times as good as}}"""
+    against {subject: {"kernel" | "ovs": {metric: times as good as}}}"""
 
 import os
 import re
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from measurements import METRICS
 
-SUBJECT = "viaduct"
+SUBJECTS = ("native", "socket")  # what is compared with the others, the most important first
+RIVALS = {"kernel": "kernel", "ovs": "best OVS"}
 
 
 def result(systems, runs, left_out, rounds, seconds):
@@ -24,7 +25,8 @@ def result(systems, runs, left_out, rounds, seconds):
         "machine": _machine(), "rounds": rounds, "seconds": seconds, "left_out": left_out,
         "titles": {system.name: system.title for system in systems if system.name in runs},
         "runs": runs, "medians": medians,
-        "against": {rival: _against(medians, names) for rival, names in rivals.items()},
+        "against": {subject: {rival: _against(medians, subject, names) for rival, names in rivals.items()}
+                    for subject in SUBJECTS if subject in medians},
     }
 
 
@@ -33,12 +35,12 @@ def _median(taken, key):
     return statistics.median(values) if values else None
 
 
-def _against(medians, names):
+def _against(medians, subject, names):
     """How many times as good the subject is as the best of `names`, whichever way a metric goes."""
     times = {}
     for metric in METRICS:
         values = [medians[name][metric.key] for name in names if name in medians]
-        own = medians.get(SUBJECT, {}).get(metric.key)
+        own = medians[subject][metric.key]
         values = [value for value in values if value]
         if metric.is_judged and own and values:
             times[metric.key] = own / max(values) if metric.more_is_better else min(values) / own
@@ -57,11 +59,12 @@ def _machine():
 def rows(figures):
     """The table as lists of text, its head first."""
     names = list(figures["medians"])
-    heads = {"kernel": "against kernel", "ovs": "against best OVS"}
-    rivals = [rival for rival, times in figures["against"].items() if times]
-    yield ["", *(figures["titles"][name] for name in names), *(heads[rival] for rival in rivals)]
+    pairs = [(subject, rival) for subject, rivals in figures["against"].items() for rival, times in rivals.items()
+             if times]
+    yield ["", *(figures["titles"][name] for name in names),
+           *(f"{subject} against {RIVALS[rival]}" for subject, rival in pairs)]
     for metric in METRICS:
-        times = [figures["against"][rival].get(metric.key) for rival in rivals]
+        times = [figures["against"][subject][rival].get(metric.key) for subject, rival in pairs]
         yield [f"{metric.title}, {metric.unit}",
                *(metric.text(figures["medians"][name][metric.key]) for name in names),
                *("" if value is None else f"× {value:.2f}" for value in times)]

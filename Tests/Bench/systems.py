@@ -1,9 +1,11 @@
 """What is compared. Each system joins the two hosts of a site by one VXLAN tunnel and gives each guest an eth0.
 
-    viaduct      agent, guests on its TAPs
-    kernel       the kernel's vxlan device in its bridge, guests on veth
-    ovs          Open vSwitch's userspace datapath, guests on TAPs, eth0 by packet socket
-    ovs-afxdp    the same with guests on veth; they and eth0 by AF_XDP, polled
+    native         agent, guests on its TAPs; the underlay by an uplink TAP
+    native-packet  the same, the underlay out by a packet socket and in by UDP sockets
+    socket         the same, the underlay by UDP sockets
+    kernel         the kernel's vxlan device in its bridge, guests on veth
+    ovs            Open vSwitch's userspace datapath, guests on TAPs, eth0 by packet socket
+    ovs-afxdp      the same with guests on veth; they and eth0 by AF_XDP, polled
 
 A guest's MTU is the same everywhere, and so is the outer UDP checksum, which all compute."""
 
@@ -16,16 +18,20 @@ from hosts import GUEST_MTU, VNI, overlay_cidrs, underlay
 from kernel import KernelStation
 from ovs import OpenVSwitch
 
+UPLINK_TAP_LINUX = (6, 17)  # UDP-tunnel segmentation of a TAP's frames
+
 
 class Viaduct:
-    """An agent on each host."""
+    """An agent on each host, with one of agent.UNDERLAYS."""
 
-    name, title = "viaduct", "Viaduct"
+    def __init__(self, name, title, underlay):
+        self.name, self.title, self.underlay = name, title, underlay
 
     def build(self, site):
         """Joins the hosts; the processes that forward."""
         site.address_hosts()
-        agents = [Agent(host, name=f"agent-{number}").start() for number, host in site.hosts.items()]
+        agents = [Agent(host, name=f"agent-{number}", underlay=self.underlay).start()
+                  for number, host in site.hosts.items()]
         for number, agent in enumerate(agents, 1):
             agent.bridge("br0", vni=VNI)
             agent.tunnel(3 - number)
@@ -34,6 +40,9 @@ class Viaduct:
 
     def left_out(self):
         """Why this machine cannot have the system; None when it can."""
+        linux = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2])
+        if self.underlay == "uplink_tap" and linux < UPLINK_TAP_LINUX:
+            return "an uplink TAP needs Linux 6.17"
         return None
 
 
@@ -102,4 +111,6 @@ class OpenVSwitchAFXDP(OpenVSwitchTAP):
         return None
 
 
-SYSTEMS = [Viaduct(), Kernel(), OpenVSwitchTAP(), OpenVSwitchAFXDP()]
+SYSTEMS = [Viaduct("native", "Viaduct native", "uplink_tap"),
+           Viaduct("native-packet", "Viaduct native, packet socket", "packet_socket"),
+           Viaduct("socket", "Viaduct socket", "socket"), Kernel(), OpenVSwitchTAP(), OpenVSwitchAFXDP()]

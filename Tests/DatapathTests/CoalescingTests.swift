@@ -281,7 +281,7 @@ struct CoalescingTests {
         let first = Superframe(base: memory[0].base + 8, byteCount: datagrams[0].count - 8)
         var run = try #require(
             Run(
-                memory[0].base, count: datagrams[0].count, FrameShape(first), port: 0,
+                memory[0].base, count: datagrams[0].count, FrameShape(first), port: 0, vni: 100,
                 stride: datagrams[0].count, .all))
         let taken = (1..<4).map { run.accept(memory[$0].base, count: datagrams[$0].count) }
         #expect(taken == [true, true, false] && run.count == 3)

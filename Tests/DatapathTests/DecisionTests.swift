@@ -52,6 +52,25 @@ struct DecisionTests {
         #expect(bytes.count == 14 && bed.decide(bytes, on: bed.first) == Verdict(action: .flood))
     }
 
+    @Test("an address is learned and looked for in its frame's VLAN; a tag of priority only is of none")
+    func byVLAN() {
+        let bed = Bed()
+        func decide(_ source: Int, _ destination: Int, _ tags: [UInt16], on port: UInt32) -> Verdict {
+            bed.decide(
+                ethernet([1], .arp, from: mac(source), to: mac(destination), tags: tags), on: port)
+        }
+        _ = decide(1, 9, [7], on: bed.first)
+        _ = decide(1, 9, [8, 7], on: bed.tunnel)
+        #expect(decide(2, 1, [0xe007], on: bed.second) == Verdict(action: .forward, egress: bed.first))
+        #expect(decide(2, 1, [8], on: bed.second) == Verdict(action: .forward, egress: bed.tunnel))
+        #expect(decide(2, 1, [], on: bed.second) == Verdict(action: .flood))
+        #expect(bed.rig.table(bed.bridge).statistics.moves == 0)
+        _ = decide(1, 9, [0x6000], on: bed.second)
+        #expect(decide(3, 1, [], on: bed.first) == Verdict(action: .forward, egress: bed.second))
+        let entries = bed.rig.table(bed.bridge).entries(in: 0..<16, nowSeconds: 0)
+        #expect(entries.filter { $0.address == mac(1) }.map(\.vlan) == [7, 8, 0])
+    }
+
     @Test("an unknown destination is flooded, and its sender learned where it came from")
     func unknown() {
         let bed = Bed()

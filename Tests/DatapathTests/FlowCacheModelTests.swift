@@ -54,7 +54,7 @@ struct FlowCacheModelTests {
             switch choice {
             case 0: table.setStatic(address, port: port, member: ports[Int(port)].member)
             case 1: table.removeStatic(address)
-            case 2: table.forget(address)
+            case 2: table.forget(address, vlan: number % 3 == 0 ? 0 : 7)
             case 3: table.flushLearned()
             case 4: table.setAgeing(seconds: 5 + number % 40)
             case 5: engine.sweep(nowMilliseconds: now)
@@ -103,7 +103,9 @@ struct FlowCacheModelTests {
             let source = generator.chance(4) ? special[generator.below(4)] : mac(1 + generator.below(8))
             let destination = generator.chance(10) ? special[generator.below(4)] : mac(1 + generator.below(8))
             let type: EtherType = generator.chance(50) ? .arp : .ipv4
-            let bytes = ethernet(generator.bytes(generator.below(30)), type, from: source, to: destination)
+            let tags = (generator.chance(80) ? [] : [[0], [0xa007], [8, 7]][generator.below(3)]) as [UInt16]
+            let bytes = ethernet(
+                generator.bytes(generator.below(30)), type, from: source, to: destination, tags: tags)
             let ingress = UInt32(generator.below(6))
             let first = cached.forward(bytes, ingress, now)
             let second = reference.forward(bytes, ingress, now)

@@ -10,8 +10,8 @@ struct FlowKeyTests {
     /// Those of `TestFrame`.
     private let ports: UInt64 = 40_000 << 48 | 443 << 32
 
-    private func key(_ bytes: [UInt8], port: UInt64 = 9) -> FlowKey {
-        withFrame(bytes) { FlowKey($0, FrameShape($0), port: port) }
+    private func key(_ bytes: [UInt8], port: UInt64 = 9, vni: UInt32 = 0) -> FlowKey {
+        withFrame(bytes) { FlowKey($0, FrameShape($0), port: port, vni: vni) }
     }
 
     @Test("a UDP frame has its addresses, protocol, DSCP and ports")
@@ -41,6 +41,7 @@ struct FlowKeyTests {
         #expect(key(frame.bytes()).ingress & 0xffff == 0x3007)
         let priority = key(frame.with { $0.tags = [0] }.bytes())
         #expect(priority.ingress & 0xffff == 0x1000, "a tag of VLAN 0 is a tag")
+        #expect(key(frame.bytes()).vlan == 7 && priority.vlan == 0 && key(TestFrame.udp4().bytes()).vlan == 0)
     }
 
     @Test("a length in place of a type is 0x05ff, so that lengths do not make flows")
@@ -59,6 +60,30 @@ struct FlowKeyTests {
         #expect(key.networkSourceHigh == mac(1).rawValue && key.networkDestinationHigh == mac(2).rawValue)
         #expect(key.networkSourceLow == packed("192.0.2.1").low)
         #expect(key.networkDestinationLow == packed("192.0.2.2").low)
+    }
+
+    @Test("TCP has its twelve flags beside the destination, which they are no part of; a fragment has none")
+    func flags() {
+        let frame = TestFrame.tcp4([1]).with { $0.flags = [.syn, .ack] }
+        var bytes = frame.bytes()
+        bytes[frame.transportOffset + 12] |= 0x0f
+        let key = key(bytes)
+        #expect(key.tcpFlags == 0xf12 && key.destinationMAC == TestFrame.destinationMAC)
+        #expect(self.key(TestFrame.udp4([1]).bytes()).tcpFlags == 0)
+        #expect(self.key(frame.fragment(offset: 0, more: true)).tcpFlags == 0)
+        let other = self.key(frame.with { $0.flags = .ack }.bytes())
+        let layers = shape(bytes)
+        #expect(key != other && key.quickHash(layers, 7) == other.quickHash(layers, 7))
+    }
+
+    @Test("a frame from a tunnel has its VNI, and every frame how many tags it has")
+    func tunnelAndTags() {
+        let frame = TestFrame.udp4([1])
+        let plain = key(frame.bytes(), vni: 0xff_ffff)
+        #expect(plain.vni == 0xff_ffff && plain.transport == ports | 0xffff_ff00 && plain.tagCount == 0)
+        let tagged = key(frame.with { $0.tags = [5, 6] }.bytes())
+        #expect(tagged.vni == 0 && tagged.tagCount == 2 && tagged.vlan == 5 && tagged.fragment == 0)
+        #expect(key(ethernet([1], .arp, tags: [5])).transport == 1 << 2)
     }
 
     @Test("ICMP has its type and code where others have ports, if they are there")
@@ -90,7 +115,7 @@ struct FlowKeyTests {
         #expect(one != key(TestFrame.udp4([1, 2, 3]).bytes(), port: 8))
     }
 
-    @Test("switching looks at port, type and addresses, and of IP at fragmentation; nothing else")
+    @Test("switching looks at port, VLAN, type and addresses, and of IP at fragmentation; nothing else")
     func switchingMask() {
         let rig = Rig()
         let port = rig.local(rig.bridge())
@@ -99,7 +124,7 @@ struct FlowKeyTests {
             decide(key(bytes, port: 0), ingress: port, view, nowSeconds: 1).mask
         }
         var wanted = FlowKey()
-        wanted.ingress = 0xffff_ffff_ffff_0000
+        wanted.ingress = 0xffff_ffff_ffff_1fff
         wanted.destination = ~0xffff
         wanted.source = ~0xffff
         #expect(mask(ethernet([1], .arp, to: mac(2))).bits == wanted)
@@ -108,8 +133,9 @@ struct FlowKeyTests {
         #expect(mask(TestFrame.tcp6().bytes()).bits == wanted)
         wanted.transport = 0
         wanted.source = 0
+        wanted.ingress = 0xffff_ffff_ffff_0000
         let reserved = mask(ethernet([1], .arp, to: mac("01:80:c2:00:00:00")))
-        #expect(reserved.bits == wanted, "who sends it does not matter")
+        #expect(reserved.bits == wanted, "who sends it does not matter, nor in what VLAN")
     }
 
     @Test("garbage has a key, and never the key of a free place")

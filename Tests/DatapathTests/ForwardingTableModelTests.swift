@@ -12,14 +12,17 @@ struct ForwardingTableModelTests {
         var owned: OwnedTable
         var model: TableModel
         var now: UInt32 = 1000
-        let universe: [MACAddress]
+        let universe: [Station]
         let ports: [UInt32] = [1, 2, 3, 4, 5]
         var table: ForwardingTable { owned.table }
 
         init(capacity: Int, addresses: Int, seed: UInt64) {
             owned = OwnedTable(capacity: capacity, ageing: 30, seed: seed)
             model = TableModel(capacity: capacity, ageing: 30)
-            universe = (1...addresses).map { mac($0) }
+            // Half of the addresses are met in two VLANs, or untagged and in one.
+            universe = (1...addresses).map {
+                Station(mac($0 % max(1, addresses / 2)), vlan: UInt16($0 * 4095 / addresses))
+            }
         }
 
         /// One random step; returns its name.
@@ -35,16 +38,17 @@ struct ForwardingTableModelTests {
                 now += UInt32(generator.chance(5) ? generator.below(40) : generator.below(3))
                 return "the clock moving to \(now)"
             case ..<860:
-                #expect(table.setStatic(address, port: port, member: port) == model.setStatic(address, port))
+                let isPinned = table.setStatic(address.address, vlan: address.vlan, port: port, member: port)
+                #expect(isPinned == model.setStatic(address, port))
                 return "setStatic \(address) \(port)"
             case ..<910:
                 let isStatic = model.entries[address]?.isStatic ?? false
-                #expect(table.removeStatic(address) == isStatic)
+                #expect(table.removeStatic(address.address, vlan: address.vlan) == isStatic)
                 if isStatic { model.drop(address) }
                 return "removeStatic \(address)"
             case ..<950:
                 let isLearned = model.entries[address].map { !$0.isStatic } ?? false
-                #expect(table.forget(address) == isLearned)
+                #expect(table.forget(address.address, vlan: address.vlan) == isLearned)
                 if isLearned { model.drop(address) }
                 return "forget \(address)"
             case ..<960:
@@ -61,8 +65,9 @@ struct ForwardingTableModelTests {
             }
         }
 
-        private mutating func learn(_ address: MACAddress, _ port: UInt32) -> String {
-            let outcome = table.learn(address, port: port, member: port, nowSeconds: now)
+        private mutating func learn(_ address: Station, _ port: UInt32) -> String {
+            let outcome = table.learn(
+                address.address, vlan: address.vlan, port: port, member: port, nowSeconds: now)
             #expect(outcome == model.learn(address, port, now))
             return "learn \(address) \(port): \(outcome)"
         }
@@ -84,9 +89,9 @@ struct ForwardingTableModelTests {
             let cursor = Int(table.header.pointee.sweepCursor)
             let places = table.placeCount
             let turned = (0..<places).map { (cursor + $0) % places + 1 }
-            let order = turned.compactMap { place -> MACAddress? in
+            let order = turned.compactMap { place -> Station? in
                 let word = table.header.pointee.entries[place].word
-                return word == 0 ? nil : MACAddress(rawValue: table.header.pointee.entries[place].address)
+                return word == 0 ? nil : Station(key: table.header.pointee.entries[place].key)
             }
             table.sweep(nowSeconds: now, limit: limit)
             let after = Set(table.addressesByPlace)

@@ -30,6 +30,8 @@ final class Rig {
     var rules: [SenderTable.Rule] = []
     var ownAddresses: [PackedAddress] = []
     var dropsReservedBits = true
+    /// Paths and uplinks of tunnels that have ways of their own.
+    var underlay = UnderlayEntries()
     private var tables: [OwnedTable] = []
     private var rows: [CounterRows] = []
     private var bindings: [Bindings] = []
@@ -58,6 +60,10 @@ final class Rig {
         bindings.append(Bindings(BindingRows(rows)))
         bridges[Int(bridge)].bindings = bindings[bindings.count - 1].table
     }
+
+    /// Changes a bridge or a port before the program is made.
+    func change(bridge: UInt32, _ body: (inout BridgeEntry) -> Void) { body(&bridges[Int(bridge)]) }
+    func change(port: UInt32, _ body: (inout PortEntry) -> Void) { body(&ports[Int(port)]) }
 
     func disableFlooding(_ bridge: UInt32) { bridges[Int(bridge)].floodsTunnels = false }
 
@@ -94,20 +100,36 @@ final class Rig {
     }
 
     @discardableResult
-    func listener() -> UInt32 {
+    func listener(port: UInt16 = 4789, isIPv4: Bool = true) -> UInt32 {
         listeners.append(
-            ListenerEntry(descriptor: 0, counters: row(), identity: 1_000 + UInt64(listeners.count)))
+            ListenerEntry(
+                descriptor: 0, port: port, isIPv4: isIPv4, counters: row(),
+                identity: 1_000 + UInt64(listeners.count)))
         return UInt32(listeners.count - 1)
+    }
+
+    @discardableResult
+    func uplink(_ kind: UplinkEntry.Kind = .tap) -> UInt32 {
+        let number = underlay.uplinks.count
+        underlay.uplinks.append(
+            UplinkEntry(
+                kind: kind, descriptor: 0, mac: mac(0x100 + number), counters: row(),
+                identity: 2_000 + UInt64(number)))
+        return UInt32(number)
     }
 
     lazy var program = Program(
         ports: ports, tunnels: tunnels, bridges: bridges, listeners: listeners, senders: rules,
-        ownAddresses: ownAddresses, dropsReservedBits: dropsReservedBits)
+        ownAddresses: ownAddresses, dropsReservedBits: dropsReservedBits, underlay: underlay)
 
     func table(_ bridge: UInt32) -> ForwardingTable { bridges[Int(bridge)].table }
     func counters(_ port: UInt32) -> CounterSnapshot { ports[Int(port)].counters.snapshot }
     func listenerCounters(_ number: UInt32) -> CounterSnapshot {
         listeners[Int(number)].counters.snapshot
+    }
+
+    func uplinkCounters(_ number: UInt32) -> CounterSnapshot {
+        underlay.uplinks[Int(number)].counters.snapshot
     }
 
     /// The sums of all ports of a bridge.
@@ -127,12 +149,23 @@ struct Sent: Equatable {
     /// The eight bytes in front, for a tunnel.
     var vxlan: [UInt8] = []
     var envelope: Envelope?
+    /// Outer Ethernet to UDP, for what left by an uplink.
+    var outer: [UInt8] = []
 }
 
 /// The kernel's in-memory twin. Ports in `closed` refuse, like an interface that is down.
 struct Twin: EngineOutput, ~Copyable {
     private(set) var sent: [Sent] = []
     var closed: Set<UInt32> = []
+    /// Whether superframes may leave by an uplink whole.
+    var takesSuperframes = true
+    /// Times a next hop was asked for.
+    private(set) var wantedCount = 0
+    /// Frames for the agent itself, and how many of them it takes.
+    private(set) var punted: [Sent] = []
+    var puntLimit = Int.max
+    /// What a capture would have been shown, in order.
+    private(set) var seen: [(frame: [UInt8], observation: Observation)] = []
     private var scratch: [UnsafeMutableRawPointer] = []
 
     deinit { for memory in scratch { memory.deallocate() } }
@@ -171,6 +204,69 @@ struct Twin: EngineOutput, ~Copyable {
                 vxlan: Array(header[..<vxlan]), envelope: envelope))
         port.counters.transmitted(byteCount: header.count + payload.count - vxlan)
     }
+
+    mutating func emit(
+        header: UnsafeMutableRawBufferPointer, payload: UnsafeMutableRawBufferPointer, sumOfFrame: UInt64?,
+        _ outer: OuterHeader, _ tunnel: TunnelEntry, _ port: PortEntry
+    ) {
+        guard admits(port) else { return }
+        let whole = Array(header) + Array(payload)
+        let vxlan = VXLANView.byteCount
+        let sum = whole[vxlan...].withUnsafeBytes { Checksum.sum($0.baseAddress!, count: $0.count) }
+        if let sumOfFrame { precondition(Checksum.fold(sum) % 0xffff == Checksum.fold(sumOfFrame) % 0xffff) }
+        let known = whole.withUnsafeBytes { Checksum.sum($0.baseAddress!, count: vxlan, adding: sum) }
+        sent.append(
+            Sent(
+                port: UInt32(port.identity), frame: Array(whole[vxlan...]), vxlan: Array(whole[..<vxlan]),
+                outer: emitted(outer.byteCount) {
+                    outer.emit(
+                        to: $0, payloadByteCount: whole.count,
+                        tunnel.checksum ? .complete(sumOfPayload: known) : .absent, identification: 7)
+                }))
+        port.counters.transmitted(byteCount: whole.count - vxlan)
+    }
+
+    mutating func emitWhole(
+        _ frame: Superframe, _ plan: SegmentPlan, _ outer: OuterHeader, _ tunnel: TunnelEntry,
+        _ port: PortEntry
+    ) -> Bool {
+        guard takesSuperframes else { return false }
+        guard admits(port, plan.count) else { return true }
+        sent.append(
+            Sent(
+                port: UInt32(port.identity), frame: frame.bytes, offload: frame.offload,
+                frameCount: plan.count,
+                vxlan: emitted(8) { VXLANHeader(vni: tunnel.vni).emit(to: $0) },
+                outer: emitted(outer.byteCount) {
+                    outer.emit(
+                        to: $0, payloadByteCount: 8 + frame.byteCount, tunnel.checksum ? .partial : .absent,
+                        identification: 7)
+                }))
+        port.counters.transmitted(
+            plan.count, byteCount: frame.byteCount + (plan.count - 1) * plan.headerByteCount)
+        return true
+    }
+
+    mutating func observe(_ frame: Superframe, _ observation: Observation) {
+        seen.append((frame.bytes, observation))
+    }
+
+    mutating func observe(_ datagram: Datagram, _ listener: ListenerEntry, _ observation: Observation) {
+        seen.append(
+            (Array(UnsafeRawBufferPointer(start: datagram.base, count: datagram.byteCount)), observation))
+    }
+
+    mutating func observe(_ frame: OuterFrame, _ observation: Observation) {
+        seen.append((Array(UnsafeRawBufferPointer(start: frame.base, count: frame.byteCount)), observation))
+    }
+
+    mutating func noteWanted() { wantedCount += 1 }
+    mutating func punt(_ frame: Superframe, _ port: PortEntry) -> Bool {
+        guard punted.count < puntLimit else { return false }
+        punted.append(Sent(port: UInt32(port.identity), frame: frame.bytes))
+        return true
+    }
+    mutating func flush() {}
 
     private func admits(_ port: PortEntry, _ count: Int = 1) -> Bool {
         if closed.contains(UInt32(port.identity)) { port.counters.dropTransmit(.portDown, count) }

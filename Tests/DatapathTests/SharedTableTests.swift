@@ -18,7 +18,7 @@ extension ForwardingTable {
         for entry in stride(from: UInt32(1), through: it.highWater, by: 1)
         where it.entries[Int(entry)].word != 0 {
             used.insert(entry)
-            let address = it.entries[Int(entry)].address
+            let address = it.entries[Int(entry)].key
             expect(find(address) == entry, "place \(entry) is not found by its address")
         }
         expect(used.count == Int(it.count), "\(used.count) places used, \(it.count) counted")

@@ -5,6 +5,19 @@ import Wire
 
 @testable import Datapath
 
+/// What a table knows by itself: an address in a VLAN.
+struct Station: Hashable {
+    var address: MACAddress
+    var vlan: UInt16
+
+    init(_ address: MACAddress, vlan: UInt16 = 0) {
+        self.address = address
+        self.vlan = vlan
+    }
+
+    init(key: UInt64) { self.init(MACAddress(rawValue: key), vlan: UInt16(key >> 48)) }
+}
+
 /// A MAC table without any cleverness: every question is a walk over all entries.
 struct TableModel {
     struct Entry {
@@ -15,7 +28,7 @@ struct TableModel {
         var isStatic: Bool { order == nil }
     }
 
-    var entries: [MACAddress: Entry] = [:]
+    var entries: [Station: Entry] = [:]
     let capacity: Int
     var ageing: UInt32
     var moves: UInt64 = 0
@@ -39,17 +52,17 @@ struct TableModel {
     func isExpired(_ entry: Entry, _ now: UInt32) -> Bool { !entry.isStatic && now - entry.seen >= ageing }
 
     /// A port's learned addresses, least recently heard first.
-    func addresses(of port: UInt32) -> [MACAddress] {
+    func addresses(of port: UInt32) -> [Station] {
         entries.filter { $0.value.port == port && !$0.value.isStatic }
             .sorted { $0.value.order! < $1.value.order! }.map(\.key)
     }
 
-    func lookup(_ address: MACAddress, _ now: UInt32) -> UInt32 {
+    func lookup(_ address: Station, _ now: UInt32) -> UInt32 {
         guard let entry = entries[address], !isExpired(entry, now) else { return .max }
         return entry.port
     }
 
-    mutating func learn(_ address: MACAddress, _ port: UInt32, _ now: UInt32) -> LearnOutcome {
+    mutating func learn(_ address: Station, _ port: UInt32, _ now: UInt32) -> LearnOutcome {
         guard let old = entries[address] else { return add(address, port, now) }
         if old.isStatic { return old.port == port ? .refreshed : .refused }
         if old.port == port {
@@ -66,7 +79,7 @@ struct TableModel {
         return .moved
     }
 
-    private mutating func add(_ address: MACAddress, _ port: UInt32, _ now: UInt32) -> LearnOutcome {
+    private mutating func add(_ address: Station, _ port: UInt32, _ now: UInt32) -> LearnOutcome {
         let isFull = entries.count == capacity
         if isFull, !evict() {
             refusals += 1
@@ -88,20 +101,20 @@ struct TableModel {
         return true
     }
 
-    private mutating func put(_ address: MACAddress, _ port: UInt32, _ now: UInt32) {
+    private mutating func put(_ address: Station, _ port: UInt32, _ now: UInt32) {
         entries[address] = Entry(port: port, seen: now, order: tick())
         countChanged[port] = tick()
     }
 
     /// False when it was not there.
     @discardableResult
-    mutating func drop(_ address: MACAddress) -> Bool {
+    mutating func drop(_ address: Station) -> Bool {
         guard let old = entries.removeValue(forKey: address) else { return false }
         if !old.isStatic { countChanged[old.port] = tick() }
         return true
     }
 
-    mutating func setStatic(_ address: MACAddress, _ port: UInt32) -> Bool {
+    mutating func setStatic(_ address: Station, _ port: UInt32) -> Bool {
         drop(address)
         if entries.count == capacity, !evict() { return false }
         entries[address] = Entry(port: port, seen: 0, order: nil)
@@ -110,14 +123,14 @@ struct TableModel {
 
     mutating func flush(_ port: UInt32) { for address in addresses(of: port) { drop(address) } }
 
-    mutating func expire(_ address: MACAddress) {
+    mutating func expire(_ address: Station) {
         drop(address)
         expirations += 1
     }
 
     /// Into an empty model of another size: statics in `order`, then what was learned, oldest first, ties in
     /// `order`.
-    func resized(to capacity: Int, order: [MACAddress]) -> TableModel {
+    func resized(to capacity: Int, order: [Station]) -> TableModel {
         var result = TableModel(capacity: capacity, ageing: ageing)
         (result.moves, result.evictions) = (moves, evictions)
         (result.expirations, result.refusals) = (expirations, refusals)
@@ -137,8 +150,8 @@ struct TableModel {
 
 extension ForwardingTable {
     /// A member's learned addresses, least recently heard first, both links of every entry checked.
-    func addresses(of member: UInt32) -> [MACAddress] {
-        var result: [MACAddress] = []
+    func stations(of member: UInt32) -> [Station] {
+        var result: [Station] = []
         var previous: UInt32 = 0
         var entry = header.pointee.members[Int(member)].oldest
         while entry != 0 {
@@ -147,7 +160,7 @@ extension ForwardingTable {
                 Issue.record("member \(member)'s list is broken at place \(entry)")
                 return result
             }
-            result.append(MACAddress(rawValue: place.address))
+            result.append(Station(key: place.key))
             (previous, entry) = (entry, place.newer)
         }
         #expect(header.pointee.members[Int(member)].newest == previous)
@@ -155,34 +168,37 @@ extension ForwardingTable {
         return result
     }
 
+    func addresses(of member: UInt32) -> [MACAddress] { stations(of: member).map(\.address) }
+
     /// Addresses by place, expired ones too.
-    var addressesByPlace: [MACAddress] {
+    var addressesByPlace: [Station] {
         (1..<placeCount + 1).map { header.pointee.entries[$0] }.filter { $0.word != 0 }
-            .map { MACAddress(rawValue: $0.address) }
+            .map { Station(key: $0.key) }
     }
 }
 
 /// Compares everything that can be asked, and what lies beneath.
 func expectSame(
-    _ table: ForwardingTable, _ model: TableModel, _ now: UInt32, universe: [MACAddress], ports: [UInt32],
+    _ table: ForwardingTable, _ model: TableModel, _ now: UInt32, universe: [Station], ports: [UInt32],
     _ what: @autoclosure () -> String
 ) -> Bool {
     var same = table.addressesByPlace.count == model.entries.count
     for address in universe {
-        same = same && table.lookup(address, nowSeconds: now) == model.lookup(address, now)
+        let found = table.lookup(address.address, vlan: address.vlan, nowSeconds: now)
+        same = same && found == model.lookup(address, now)
     }
     let seen = table.entries(in: 0..<table.placeCount, nowSeconds: now)
     let live = model.entries.filter { !model.isExpired($0.value, now) }
     same = same && seen.count == live.count
     for entry in seen {
-        guard let other = live[entry.address] else {
+        guard let other = live[Station(entry.address, vlan: entry.vlan)] else {
             same = false
             continue
         }
         same = same && other.port == entry.port && other.isStatic == entry.isStatic
         same = same && entry.ageSeconds == (other.isStatic ? 0 : now - other.seen)
     }
-    for port in ports { same = same && table.addresses(of: port) == model.addresses(of: port) }
+    for port in ports { same = same && table.stations(of: port) == model.addresses(of: port) }
     let counts = table.statistics
     same = same && counts.statics == model.entries.values.count(where: \.isStatic)
     same = same && counts.learned + counts.statics == model.entries.count

@@ -48,6 +48,34 @@ import Testing
         #expect(server.record.requests.map(\.body.count) == [200_000, 200_000, 1000])
     }
 
+    @Test("of a stranger's large body nothing is kept, and it takes no place of those who are known")
+    func strangers() async throws {
+        let limits = TestServer.limits {
+            $0.bodyByteCount = 1000
+            $0.raisedBodyByteCounts = ["POST /v1/batch": 200_000]
+            $0.raisedBodyCount = 1
+            $0.strangerByteCount = 500
+        }
+        let server = try TestServer(limits) { $0.header("X-Known") != nil && $0.body.isEmpty }
+        let address = server.address
+        let known = Self.post("/v1/batch", 200_000).replacing("Host: x", with: "Host: x\r\nX-Known: yes")
+        try await blocking {
+            let strangers = try (0..<4).map { _ in try RawClient(address) }
+            for client in strangers { client.send(Array(Self.post("/v1/batch", 200_000).utf8.dropLast(10))) }
+            sleepMilliseconds(200)
+            let client = try RawClient(address)
+            client.send(known)
+            #expect(try client.reply().json?["count"] == 200_000)
+            for client in strangers {
+                client.send("xxxxxxxxxx")
+                #expect(try client.reply().json?["count"] == 0)
+                client.send(Self.post("/v1/batch", 500))
+                #expect(try client.reply().json?["count"] == 500)
+            }
+        }
+        await server.stop()
+    }
+
     @Test("only so many large bodies are read at the same time, small ones always")
     func places() async throws {
         let server = try Self.server()

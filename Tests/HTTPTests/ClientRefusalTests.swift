@@ -16,19 +16,22 @@ import Testing
     @Test("an address is http with a port, or unix with an absolute path")
     func addresses() throws {
         for text in [
-            "http://127.0.0.1:8640", "http://[::1]:8640", "http://agent-1.example:80",
+            "http://127.0.0.1:8640", "http://[::1]:8640", "https://agent-1.example:80",
             "unix:/run/viaduct.sock",
         ] { #expect(try HTTPClientAddress(text).description == text) }
         #expect(try HTTPClientAddress("http://a:1/").description == "http://a:1")
         let long = "unix:/" + String(repeating: "x", count: 107)
         for text in [
-            "", "127.0.0.1:8640", "https://a:1", "http://a", "http://a:0", "http://a:65536", "http://a:+1",
+            "", "127.0.0.1:8640", "ftp://a:1", "https://a", "http://a", "http://a:0", "http://a:65536",
+            "http://a:+1",
             "http://:1", "http://u@a:1", "http://a/b:1", "http://a:1/b", "http://[a]:1", "http://a b:1",
             "unix:run.sock", "unix:", long,
         ] {
             let error = #expect(throws: HTTPClientError.self) { _ = try HTTPClientAddress(text) }
             #expect(error?.kind == .invalidAddress)
-            #expect(error?.description.contains("wanted http://HOST:PORT or unix:/PATH") == true)
+            #expect(
+                error?.description.contains("wanted https://HOST:PORT, http://HOST:PORT or unix:/PATH")
+                    == true)
         }
     }
 

@@ -125,6 +125,9 @@ import Testing
         for (phase, seconds) in [(ConnectionClock.Phase.body, 2), (.handling, 4), (.sending, 5), (.idle, 3)] {
             clock.begin(phase, now: 200 * second, limits: limits)
             #expect(clock.deadline == UInt64(200 + seconds) * second)
+            let early = phase == .handling || phase == .sending ? nil : UInt64(200 + seconds) * second
+            #expect(clock.clientDeadline(now: 201 * second - 1) == early)
+            #expect(clock.clientDeadline(now: 201 * second) == (phase == .sending ? 201 * second : early))
         }
         clock.sawRequestLine(now: 201 * second, limits: limits)
         #expect(clock.phase == .head)

@@ -41,6 +41,23 @@ import Testing
         await again.stop()
     }
 
+    @Test("a server can be stopped in the middle of requests, again and again")
+    func stopUnderLoad() async throws {
+        for _ in 0..<20 {
+            let server = try TestServer()
+            let clients = (0..<2).map { _ in
+                Task {
+                    while (try? await server.exchange("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))?.replies.isEmpty
+                        == false
+                    {}
+                }
+            }
+            try await Task.sleep(for: .milliseconds(10))
+            await server.stop()
+            for client in clients { await client.value }
+        }
+    }
+
     @Test("an address that is no address or not ours is refused")
     func badAddresses() throws {
         #expect(try refusal([.tcp(host: "example.org", port: 1)]).description.contains("wanted a numeric"))
@@ -125,7 +142,7 @@ import Testing
         while server.record.requests.count < 2 { try await Task.sleep(for: .milliseconds(5)) }
         let start = ContinuousClock.now
         async let stopping: Void = server.server.stop(drainSeconds: 5)
-        try await Task.sleep(for: .milliseconds(100))
+        try await Task.sleep(for: .milliseconds(500))
         isStopping.set()
         await stopping
         #expect(ContinuousClock.now - start < .seconds(4))
@@ -177,6 +194,18 @@ import Testing
         await server.server.stop(drainSeconds: 0)
         isOver.set()
         try await load.value
+    }
+
+    @Test("a socket that listened elsewhere is in nobody's way, even while another process has it too")
+    func otherAddress() async throws {
+        let first = try TestServer()
+        let port = try #require(UInt16(first.address.split(separator: ":")[1]))
+        let sockets = await first.server.release(drainSeconds: 0)
+        let held = sockets.map { dup($0) }
+        defer { for descriptor in held { close(descriptor) } }
+        let second = try TestServer(endpoints: [.tcp(host: "0.0.0.0", port: port)], sockets: sockets)
+        #expect(try await second.exchange("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").replies[0].status == 200)
+        await second.stop()
     }
 
     @Test("a server that is released without stop frees its port")

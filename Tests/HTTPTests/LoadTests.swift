@@ -154,6 +154,28 @@ import Testing
         await server.stop()
     }
 
+    @Test("clients that say nothing displace each other at their address, and whoever asks there is answered")
+    func displacedAtAddress() async throws {
+        let server = try TestServer(TestServer.limits { $0.connectionsPerAddress = 32 })
+        let address = server.address
+        let statuses = try await blocking {
+            var silent: [RawClient] = []
+            return try (0..<60).map { _ -> Int in
+                silent.append(try RawClient(address))
+                // Those that are displaced go as soon as their thread comes to it.
+                for _ in 0..<20 {
+                    sleepMilliseconds(10)
+                    let client = try RawClient(address)
+                    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    if let reply = try? client.reply() { return reply.status }
+                }
+                return 0
+            }
+        }
+        #expect(statuses.allSatisfy { $0 == 200 })
+        await server.stop()
+    }
+
     @Test("connections beyond the limit wait until one is free")
     func connectionLimit() async throws {
         let server = try TestServer(TestServer.limits { $0.connectionCount = 4 })

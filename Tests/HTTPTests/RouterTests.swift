@@ -39,15 +39,17 @@ import Testing
         #expect(outcome("PUT", ["v1", "bridges"]) == "405 GET,HEAD")
     }
 
-    @Test("a literal wins over a parameter, and a dead end goes back to the parameter")
+    @Test(
+        "a literal wins over a parameter with its methods, and a dead end behind it goes back to the parameter"
+    )
     func precedence() {
         #expect(outcome("POST", ["v1", "bridges", "search"]) == "search /v1/bridges/search")
-        #expect(outcome("GET", ["v1", "bridges", "search"]) == "get /v1/bridges/{bridge} bridge=search")
+        #expect(outcome("GET", ["v1", "bridges", "search"]) == "405 POST")
         #expect(outcome("GET", ["v1", "bridges", "search", "help"]) == "help /v1/bridges/search/help")
         #expect(
             outcome("GET", ["v1", "bridges", "search", "ports", "p"])
                 == "port /v1/bridges/{bridge}/ports/{port} bridge=search port=p")
-        #expect(outcome("DELETE", ["v1", "bridges", "search"]) == "405 GET,HEAD,POST,PUT")
+        #expect(outcome("DELETE", ["v1", "bridges", "search"]) == "405 POST")
     }
 
     @Test("what no template matches is not found, a trailing slash included")

@@ -1,5 +1,6 @@
 import JSON
 import Synchronization
+import Trust
 
 @testable import HTTP
 
@@ -27,11 +28,12 @@ final class TestServer: Sendable {
 
     init(
         _ limits: HTTPLimits = TestServer.limits(),
-        endpoints: [HTTPEndpoint] = [.tcp(host: "127.0.0.1", port: 0)]
+        endpoints: [HTTPEndpoint] = [.tcp(host: "127.0.0.1", port: 0)], sockets: [Int32] = [],
+        tls: Kept<ServerCredentials>? = nil, knows: @escaping @Sendable (HTTPRequest) -> Bool = { _ in true }
     ) throws {
         let record = record
         server = try HTTPServer(
-            endpoints: endpoints, limits: limits,
+            endpoints: endpoints, sockets: sockets, limits: limits, tls: tls, knows: knows,
             renderFailure: { failure in
                 .json(
                     ["error": .string(failure.message)], status: failure.status,

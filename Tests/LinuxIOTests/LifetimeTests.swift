@@ -58,7 +58,7 @@ struct LifetimeTests {
                 let kind = SenderKind(isIPv4: true, doNotFragment: true, checksum: true)
                 let senders = SenderSockets([kind: try SenderPool(kind, ports: 49_152...65_535)])
                 let socket = try PacketSocket(interface: name)
-                let monitor = try LinkMonitor(queue: .global()) {}
+                let monitor = try UnderlayMonitor { _ in }
                 _ = try ZeroedMemory(byteCount: 1 << 20)
                 worker.adopt(.empty, senders: senders)
                 worker.stop()

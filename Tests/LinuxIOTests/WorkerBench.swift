@@ -1,6 +1,7 @@
 // Owns: workers with one bridge, put together in a few lines, and taken apart with it.
 
 import CLinux
+import Dispatch
 import Glibc
 import Synchronization
 import Testing
@@ -21,7 +22,8 @@ final class WorkerBench {
     private var tunnels: [TunnelEntry] = []
     private var listeners: [ListenerEntry] = []
     private var descriptors: [[Int32]] = []
-    private var rows: [CounterRows] = []
+    /// Counters of all ports.
+    private(set) var rows: [CounterRows] = []
     private var listenerRows: [CounterRows] = []
     private var listenerDescriptors: [[Int32]] = []
     private var rules: [SenderTable.Rule] = []
@@ -153,6 +155,17 @@ final class WorkerBench {
 
     /// Puts what was added so far into force.
     func start() { workers.adopt(programs, senders: senders) }
+
+    /// Keeps the worker from its next breath until what is returned is signalled.
+    func hold() -> DispatchSemaphore {
+        let (entered, gate) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        worker.post { _ in
+            entered.signal()
+            gate.wait()
+        }
+        entered.wait()
+        return gate
+    }
 
     func counters(_ port: Int) -> CounterSnapshot { rows[port].snapshot }
     /// Those of one worker.

@@ -5,6 +5,7 @@
 //   guest ── veth ─┘                    └── UDP socket ── peer
 
 import CLinux
+import Dispatch
 import Glibc
 import Testing
 import Wire
@@ -221,5 +222,56 @@ struct WorkerTests {
             for number in 0..<200 { group.addTask { worker.perform { number * 2 } == number * 2 } }
             for await isRight in group { #expect(isRight) }
         }
+    }
+
+    @Test("a flood to many ports is cut into breaths, and what the control plane leaves is done between two")
+    func floodInPieces() throws {
+        let namespace = TestNamespace()
+        let bench = try WorkerBench()
+        let taps = try (0..<24).map { _ in try bench.tap(.test(in: namespace)) }
+        bench.start()
+        let guests = try taps.map { try RawSocket($0.settings.name, in: namespace) }
+        let sentEach = 2 * WorkerLoop.batchCount
+        let copies = UInt64(taps.count * sentEach * (taps.count - 1))
+        #expect(copies > 8 * UInt64(WorkerLoop.copyLimit))
+        // All is there, and so is a request, when the next breath begins.
+        let (gate, asked) = (bench.hold(), DispatchSemaphore(value: 0))
+        for guest in guests {
+            let frame = testFrame(from: "02:00:00:00:00:0a", to: "ff:ff:ff:ff:ff:ff")
+            for _ in 0..<sentEach { guest.send(frame) }
+        }
+        let rows = bench.rows
+        let copied = Box<UInt64>()
+        bench.worker.post { _ in
+            copied.set(rows.reduce(0) { $0 + $1.snapshot[.rxCopies] })
+            asked.signal()
+        }
+        gate.signal()
+        asked.wait()
+        let before = copied.take()
+        #expect(before > 0 && before < 2 * UInt64(WorkerLoop.copyLimit))
+        #expect(
+            eventually { rows.reduce(0) { $0 + $1.snapshot[.rxCopies] } >= copies }, "nothing is forgotten")
+        bench.expectBalance()
+    }
+
+    @Test("ports behind one that floods have their turn, however often programs are changed")
+    func turns() throws {
+        let namespace = TestNamespace()
+        let bench = try WorkerBench()
+        let taps = try (0..<20).map { _ in try bench.tap(.test(in: namespace)) }
+        bench.start()
+        let guests = try taps.map { try RawSocket($0.settings.name, in: namespace) }
+        let frame = testFrame(from: "02:00:00:00:00:0a", to: "ff:ff:ff:ff:ff:ff")
+        let gate = bench.hold()
+        // Eight of them have what takes twelve breaths.
+        for guest in guests.prefix(8) { for _ in 0..<400 { guest.send(frame) } }
+        for guest in guests.dropFirst(8) { guest.send(frame) }
+        let rows = bench.rows
+        gate.signal()
+        for _ in 0..<3 { bench.start() }
+        let waiting = bench.worker.perform { rows.dropFirst(8).count { $0.snapshot[.rxPackets] == 0 } }
+        #expect(waiting == 0)
+        #expect(eventually { rows.reduce(0) { $0 + $1.snapshot[.rxPackets] } >= 8 * 400 + 12 })
     }
 }

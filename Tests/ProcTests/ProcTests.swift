@@ -12,10 +12,15 @@ import Testing
         #expect(usage.openDescriptors <= usage.maximumDescriptors)
         #expect(usage.residentBytes > 1 << 20 && usage.residentBytes < usage.virtualBytes)
         #expect(usage.startSeconds > 0 && usage.startSeconds <= Double(time(nil)) + 1)
-        let block = UnsafeMutableRawPointer.allocate(byteCount: 64 << 20, alignment: 4096)
-        defer { block.deallocate() }
-        memset(block, 1, 64 << 20)
-        #expect(ProcessUsage().residentBytes > usage.residentBytes + 32 << 20)
+        // Other tests of this process give memory back meanwhile.
+        let hasGrown = (0..<20).contains { _ in
+            let before = ProcessUsage().residentBytes
+            let block = UnsafeMutableRawPointer.allocate(byteCount: 64 << 20, alignment: 4096)
+            defer { block.deallocate() }
+            memset(block, 1, 64 << 20)
+            return ProcessUsage().residentBytes > before + 32 << 20
+        }
+        #expect(hasGrown)
     }
 
     @Test("the soft limit of descriptors is raised to the hard one")

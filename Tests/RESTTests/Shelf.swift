@@ -9,6 +9,7 @@ import Synchronization
 
 struct BridgeAddress: ResourceAddress {
     static let kinds = [Bridge.kind]
+    var kind: Kind { Bridge.kind }
     static let wantedPath = "the path of a bridge"
     let name: Name
 
@@ -34,9 +35,15 @@ struct Shelf: WritingService {
     let state = State()
     let events = EventLog(boot: "bb")
     let version = Version(version: "7", swift: "6", kernel: "0", features: [])
-    let dispatcher = Dispatcher<Shelf>(
-        Operations.agent, [BridgeRoutes.self, ServiceRoutes<Shelf>.self],
-        log: Logger(label: "shelf") { _ in SwiftLogNoOpLogHandler() })
+    let dispatcher: Dispatcher<Shelf>
+
+    init(
+        access: AccessControl = .open,
+        log: Logger = Logger(label: "shelf") { _ in SwiftLogNoOpLogHandler() }
+    ) {
+        dispatcher = Dispatcher<Shelf>(
+            Operations.agent, [BridgeRoutes.self, ServiceRoutes<Shelf>.self], access: access, log: log)
+    }
 
     var isServing: Bool { state.isServing.load(ordering: .relaxed) }
     var openAPI: JSONObject { ["openapi": "3.1.0"] }

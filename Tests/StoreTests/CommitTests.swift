@@ -112,6 +112,22 @@ import Testing
         try store.close()
     }
 
+    @Test("a copy that is asked for has every commit, and nobody else may read it; one that is there is kept")
+    func copy() throws {
+        let scratch = try Scratch()
+        let store = try Store(path: scratch.file)
+        for number in 0..<50 { try store.commit([.put(document("br\(number)", "\(number)"))]) }
+        let copy = scratch.file + ".next"
+        try store.copy(to: copy)
+        var status = stat()
+        #expect(stat(copy, &status) == 0 && status.st_mode & 0o7777 == 0o600)
+        #expect(throws: StoreError.self) { try store.copy(to: copy) }
+        let other = try Store(path: copy)
+        #expect(try other.load() == store.load())
+        try other.close()
+        try store.close()
+    }
+
     @Test("a log cut in the middle of its last commit loses that commit and no other")
     func tornLog() throws {
         let scratch = try Scratch()

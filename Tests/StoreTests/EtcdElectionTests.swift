@@ -113,7 +113,7 @@ struct EtcdElectionTests {
         let store = etcd.store(leaseSeconds: 3)
         let first = try await store.campaign()
         let start = ContinuousClock.now
-        etcd.signal(SIGSTOP)
+        etcd.pause()
         let writing = Task {
             await kind { try await store.commit([.put(document("a"))], under: first) }
         }
@@ -121,7 +121,7 @@ struct EtcdElectionTests {
         #expect(!first.isHeld() && ContinuousClock.now - start < .seconds(3))
         #expect(await writing.value == .notLeader)
         #expect(await kind { _ = try await store.campaign() } == .unreachable)
-        etcd.signal(SIGCONT)
+        etcd.resume()
         let second = try await store.campaign()
         #expect(second.epoch > first.epoch)
         #expect(await kind { try await store.commit([.put(document("b"))], under: first) } == .notLeader)
@@ -135,7 +135,7 @@ struct EtcdElectionTests {
     func deadline() async throws {
         let etcd = try await EtcdProcess()
         let store = etcd.store()
-        etcd.signal(SIGSTOP)
+        etcd.pause()
         let start = ContinuousClock.now
         let error = await #expect(throws: StoreError.self) { _ = try await store.load() }
         #expect(error?.kind == .unreachable)
@@ -143,7 +143,7 @@ struct EtcdElectionTests {
             error?.detail
                 == "etcd does not answer: POST /v3/kv/range at \(etcd.address): no answer within 5 seconds")
         #expect(ContinuousClock.now - start < .seconds(7))
-        etcd.signal(SIGCONT)
+        etcd.resume()
         #expect(try await store.load().isEmpty)
     }
 
@@ -151,7 +151,7 @@ struct EtcdElectionTests {
     func endpoints() async throws {
         let etcd = try await EtcdProcess()
         let hung = try await EtcdProcess()
-        hung.signal(SIGSTOP)
+        hung.pause()
         let dead = try HTTPClientAddress("http://127.0.0.1:\(try EtcdProcess.freePort())")
         let store = etcd.store(also: [dead, hung.address], leaseSeconds: 3)
         let leadership = try await store.campaign()

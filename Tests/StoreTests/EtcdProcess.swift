@@ -75,11 +75,10 @@ final class EtcdProcess: Sendable {
         }
     }
 
-    /// SIGSTOP or SIGCONT.
-    func signal(_ number: Int32) {
-        guard let etcd = running.withLock({ $0?.etcd }) else { return }
-        etcd.signal(number)
-    }
+    /// It does nothing more when this returns.
+    func pause() { running.withLock { $0?.etcd }?.pause() }
+
+    func resume() { running.withLock { $0?.etcd }?.resume() }
 
     /// By SIGKILL; it has ended when this returns.
     func end() {

@@ -78,11 +78,33 @@ import Testing
         }
     }
 
-    @Test("an empty file is a new one")
+    @Test("an empty file is refused: ours are never empty, so its content is lost")
     func emptyFile() throws {
         let scratch = try Scratch()
         try scratch.write(Data())
-        #expect(try Store(path: scratch.file).load().isEmpty)
+        let error = try refusal(scratch.file)
+        #expect(error.kind == .unreadable)
+        #expect(error.description.contains("it is empty; bring it back, or remove it to start with nothing"))
+        #expect(try scratch.bytes().isEmpty)
+        #expect(try scratch.names() == ["agent.db"])
+    }
+
+    @Test("a log whose file is missing is refused and kept: it holds what was acknowledged last")
+    func logAlone() throws {
+        let scratch = try Scratch()
+        let store = try Store(path: scratch.file)
+        try store.commit([.put(document("br0"))])
+        let log = try Data(contentsOf: URL(filePath: scratch.file + "-wal"))
+        try store.close()
+        try FileManager.default.removeItem(atPath: scratch.file)
+        try log.write(to: URL(filePath: scratch.file + "-wal"))
+        let error = try refusal(scratch.file)
+        #expect(error.kind == .unreadable)
+        #expect(
+            error.description.hasPrefix(
+                "\(scratch.file) is missing, but its log \(scratch.file)-wal is there"))
+        #expect(try scratch.names() == ["agent.db-wal"])
+        #expect(try Data(contentsOf: URL(filePath: scratch.file + "-wal")) == log)
     }
 
     @Test("a truncated file is refused when it is opened, not when it is needed", arguments: [1, 2, 3, 7])

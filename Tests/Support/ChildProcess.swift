@@ -72,6 +72,16 @@ public final class ChildProcess: Sendable {
     /// Does nothing once it is known to have ended.
     public func signal(_ number: Int32) { if isRunning { kill(identifier, number) } }
 
+    /// By SIGSTOP; every thread of it stands still when this returns.
+    public func pause() {
+        signal(SIGSTOP)
+        var info = siginfo_t()
+        while waitid(P_PID, id_t(identifier), &info, WSTOPPED | WNOWAIT) != 0, errno == EINTR {}
+    }
+
+    /// By SIGCONT.
+    public func resume() { signal(SIGCONT) }
+
     private func look(_ options: Int32) -> End? {
         end.withLock { end in
             if end != nil { return end }

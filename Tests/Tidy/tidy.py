@@ -21,20 +21,25 @@ SYSTEM = {"Dispatch", "Foundation", "FoundationEssentials", "Glibc", "Synchroniz
 ROOMS = {
     "Wire": {"CChecksum"},
     "Datapath": {"Wire", "Synchronization"},
-    "Proc": {"CLinux", "Glibc"},
-    "LinuxIO": {"CLinux", "Wire", "Datapath", "Proc"} | SYSTEM,
+    "Proc": {"CLinux", "Glibc", "Synchronization"},
+    "LinuxIO": {"CLinux", "CPcap", "CSeccomp", "Wire", "Datapath", "Proc"} | SYSTEM,
+    "Doctor": {"CLinux", "JSON", "LinuxIO", "Proc", "Wire"} | SYSTEM,
     "JSON": {"CJansson"} | SYSTEM,
     "API": {"CGnuTLS", "Wire", "JSON"} | SYSTEM,
-    "HTTP": {"CMicroHTTPD", "CGnuTLS", "CCurl", "JSON"} | SYSTEM,
-    "REST": {"API", "HTTP", "JSON", "Proc", "Wire", "Logging"} | SYSTEM,
-    "Store": {"GRDB", "HTTP", "JSON"} | SYSTEM,
+    "Trust": {"CGnuTLS"} | SYSTEM,
+    "HTTP": {"CMicroHTTPD", "CCurl", "JSON", "Trust"} | SYSTEM,
+    "REST": {"API", "HTTP", "JSON", "Proc", "Trust", "Wire", "Logging"} | SYSTEM,
+    "Store": {"GRDB", "HTTP", "JSON", "Wire"} | SYSTEM,
     "Agent": {
-        "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Wire", "Logging",
-        "ServiceLifecycle"}
+        "API", "Datapath", "HTTP", "JSON", "LinuxIO", "Proc", "REST", "Store", "Trust", "Wire",
+        "Logging", "ServiceLifecycle"}
     | SYSTEM,
-    "Controller": {"API", "HTTP", "JSON", "Proc", "REST", "Store", "Wire", "Logging", "ServiceLifecycle"} | SYSTEM,
+    "Controller": {
+        "API", "HTTP", "JSON", "Proc", "REST", "Store", "Trust", "Wire", "Logging", "ServiceLifecycle"}
+    | SYSTEM,
     "viaduct": {
-        "Agent", "Controller", "API", "HTTP", "JSON", "ArgumentParser", "Logging", "ServiceLifecycle", "Yams"}
+        "Agent", "Controller", "Doctor", "API", "HTTP", "JSON", "Proc", "REST", "Trust", "Wire", "ArgumentParser",
+        "Logging", "ServiceLifecycle", "Yams"}
     | SYSTEM,
 }
 
@@ -229,6 +234,34 @@ def check_limits():
                 yield readme, number, f"names a limit that is not there: {name}"
 
 
+def check_faults():
+    """Each test that the table of faults names is there."""
+    table = ROOT / "Tests/faults.md"
+    written = {suffix: "\n".join(path.read_text() for path in (ROOT / "Tests").rglob(f"*{suffix}"))
+               for suffix in (".py", ".swift")}
+    for number, line in enumerate(table.read_text().splitlines(), 1):
+        if not line.startswith("| ") or line.startswith("| Fault"):
+            continue
+        tests = line.rstrip(" |").rsplit(" | ", 1)[-1]
+        named = re.findall(r"`(test_\w+)`", tests), re.findall(r'"([^"]+)"', tests)
+        for name in named[0]:
+            if f"def {name}(" not in written[".py"]:
+                yield table, number, f"names a test that is not there: {name}"
+        for name in named[1]:
+            if f'@Test("{name}"' not in re.sub(r"@Test\(\s+", "@Test(", written[".swift"]):
+                yield table, number, f"names a test that is not there: {name}"
+        if not any(named):
+            yield table, number, "a fault without a test"
+
+
+def check_mutants():
+    """Each planted bug still has a place to be planted in; `make mutants` sees that it is caught."""
+    sys.path.insert(0, str(ROOT / "Tests/Mutants"))
+    import mutants
+    for file, what in mutants.misplaced():
+        yield ROOT / file, 1, what
+
+
 def check_ignored():
     if not (ROOT / ".git").exists():
         return
@@ -256,6 +289,8 @@ def findings():
             yield from swift_findings(path, text)
     yield from check_drop_reasons()
     yield from check_limits()
+    yield from check_faults()
+    yield from check_mutants()
     yield from check_ignored()
 
 

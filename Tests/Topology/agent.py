@@ -4,22 +4,39 @@ The client keeps one connection to 127.0.0.1:8640 of the agent's namespace. `put
 success; `request` gives the answer as it is. Bodies are JSON both ways."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
 from lab import OVERHEAD, WIRE_MTU, overlay_cidrs, underlay, wait_for
 
-BINARY = os.environ.get("VIADUCT", "/work/main/.build/release/viaduct")
+BINARY = os.environ.get("VIADUCT", str(Path(__file__).resolve().parents[2] / ".build/release/viaduct"))
 OFFLOAD = os.environ.get("VIADUCT_OFFLOAD", "auto")  # what every agent is told, unless a test says otherwise
+UNDERLAY = os.environ.get("VIADUCT_UNDERLAY", "auto")  # likewise: a key of UNDERLAYS
 WORKERS = os.environ.get("WORKERS")  # forwarding threads of every agent that is not told how many
 LISTEN = ("127.0.0.1", 8640)
+UNDERLAYS = {
+    "auto": {"driver": "auto", "output": "auto"},
+    "socket": {"driver": "socket", "output": "auto"},
+    "native": {"driver": "native", "output": "auto"},
+    "uplink_tap": {"driver": "native", "output": "uplink_tap"},
+    "packet_socket": {"driver": "native", "output": "packet_socket"},
+}
 COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped", "rx_forwarded",
-            "rx_copies", "icmp_generated", "neigh_answered")
+            "rx_copies", "icmp_generated", "neigh_answered", "punted", "originated")
+
+
+@functools.cache
+def asks_for_guests(binary):
+    """Whether guests' namespaces have to be asked for; the version before has no such option."""
+    help = subprocess.run([binary, "agent", "--help"], capture_output=True, text=True, timeout=20, check=True).stdout
+    return "--guest-namespaces" in help
 
 
 class Answer:
@@ -50,30 +67,45 @@ class Connection(http.client.HTTPConnection):
 class Agent:
     """One viaduct process in a host's namespace, with its state file, and a client for it."""
 
-    def __init__(self, host, *, name=None, listen=LISTEN, extra=(), wrapper=(), offload=OFFLOAD):
+    def __init__(self, host, *, name=None, listen=LISTEN, extra=(), wrapper=(), offload=OFFLOAD,
+                 underlay=UNDERLAY, binary=BINARY, state=None, guests=True):
         self.host, self.lab, self.listen, self.extra = host, host.lab, listen, extra
-        self.wrapper, self.offload = wrapper, offload
+        self.wrapper, self.offload, self.underlay, self._is_prepared = wrapper, offload, underlay, False
+        self.guests = guests
         self.name = name or f"agent-{host.short}"
-        self.state = self.lab.path / f"{self.name}.db"
+        self.binary = binary
+        self.state = state or self.lab.path / f"{self.name}.db"
         self.unix = self.lab.path / f"{self.name}.sock"
         self.process = self._connection = None
 
     # The process
 
-    def launch(self):
-        """Starts the process and does not wait for it."""
-        assert Path(BINARY).exists(), f"no agent at {BINARY}: build it, or set VIADUCT"
+    def command(self):
+        """What is run, and its environment."""
+        assert Path(self.binary).exists(), f"no agent at {self.binary}: build it, or set VIADUCT"
         env = {k: v for k, v in os.environ.items() if not k.startswith("VIADUCT")}
         env["SWIFT_BACKTRACE"] = "enable=no"
-        self.process = self.host.spawn(
-            *self.wrapper, BINARY, "agent", "--listen", "{}:{}".format(*self.listen), "--socket", self.unix,
+        return (
+            *self.wrapper, self.binary, "agent", "--listen", "{}:{}".format(*self.listen), "--socket", self.unix,
             "--state", self.state, "--underlay-driver", "auto", "--offload", self.offload, "--log-level", "debug",
             *(("--workers", WORKERS) if WORKERS else ()),
-            *self.extra, log=f"{self.name}.log", env=env)
+            *(("--guest-namespaces", "true") if self.guests and asks_for_guests(self.binary) else ()), *self.extra), env
+
+    def launch(self):
+        """Starts the process and does not wait for it."""
+        command, env = self.command()
+        self._is_prepared = False
+        self.process = self.host.spawn(*command, log=f"{self.name}.log", env=env)
         return self
 
+    def restart(self, check=True):
+        """`viaduct restart`: what it said."""
+        self.disconnect()
+        return self.host.run(
+            BINARY, "restart", "--server", "http://{}:{}".format(*self.listen), check=check, timeout=60)
+
     def start(self):
-        """Starts the process; returns once /readyz says 200."""
+        """Starts the process; returns once /readyz says 200 and it has its underlay driver."""
         self.launch()
         wait_for(self.is_ready, 10, every=0.005, what=f"{self.name} becomes ready")
         return self
@@ -81,8 +113,23 @@ class Agent:
     def is_ready(self):
         assert self.process.poll() is None, f"{self.name} ended {self.process.returncode}:\n{self.log()[-3000:]}"
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.request("GET", "/readyz").status == 200
+            if self.request("GET", "/readyz").status == 200:
+                if not self._is_prepared:
+                    self.prepare()
+                    self._is_prepared = True
+                return True
         return False
+
+    def prepare(self):
+        """What a process is told as soon as it is ready."""
+        if self.underlay != "auto":
+            self.use_underlay(self.underlay)
+
+    def use_underlay(self, name):
+        """Changes to one of UNDERLAYS; its status."""
+        status = self.put("/v1/underlay", UNDERLAYS[name], status=200)["status"]
+        assert name == "auto" or status["driver"] == UNDERLAYS[name]["driver"], status
+        return status
 
     def stop(self):
         """SIGTERM; the exit status."""
@@ -102,13 +149,31 @@ class Agent:
         return self.process.log.read_text(errors="replace")
 
     def footprint(self):
-        """What the process holds: descriptors by kind, threads, sockets and links of its namespace. Dispatch's own
-        pool (`…-qos`, `…-qos.overcommit`) comes and goes with the load, so it is bounded instead of counted."""
+        """What the process holds once that rests: what was probed at the start takes the kernel a moment to remove.
+        Dispatch's own pool (`…-qos`, `…-qos.overcommit`) comes and goes with the load, and a thread without work leaves
+        it after five seconds: it is bounded instead of counted."""
+        wait_for(lambda: len(self._pool()) <= 10, 15, what="few threads of Dispatch")
+        deadline, before = time.monotonic() + 3, self._footprint()
+        while True:
+            time.sleep(0.15)
+            now = self._footprint()
+            if now == before or time.monotonic() > deadline:
+                return now
+            before = now
+
+    def _threads(self):
+        names = []
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                names.append(Path(f"/proc/{self.process.pid}/task/{task}/comm").read_text().strip())
+        return sorted(names)
+
+    def _pool(self):
+        return [name for name in self._threads() if "-qos" in name]
+
+    def _footprint(self):
+        """Descriptors by kind, threads, sockets and links of its namespace."""
         pid = self.process.pid
-        threads = sorted(Path(f"/proc/{pid}/task/{task}/comm").read_text().strip()
-                         for task in os.listdir(f"/proc/{pid}/task"))
-        pool = [name for name in threads if "-qos" in name]
-        assert len(pool) <= 8, pool
         kinds = {}
         for entry in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(FileNotFoundError):
@@ -116,10 +181,16 @@ class Agent:
                 kinds[kind] = kinds.get(kind, 0) + 1
         return {
             "descriptors": dict(sorted(kinds.items())),
-            "threads": [name for name in threads if name not in pool],
+            "threads": [name for name in self._threads() if "-qos" not in name],
             "sockets": sorted(line.split()[3] for line in self.host.run("ss", "-Hanu").stdout.splitlines()),
             "links": self.host.links(),
         }
+
+    def assert_footprint(self, before):
+        """It is that again; sockets of threads of their own are closed by and by."""
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: self.footprint() == before, 2)
+        assert self.footprint() == before
 
     def resident_kib(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -219,16 +290,25 @@ class Agent:
             before = now
 
     def assert_conserved(self, bridge="br0"):
-        """Nothing is lost without a name: received = forwarded + answered + dropped for each member, and every copy
-        made was sent or dropped."""
+        """Nothing is lost without a name: received = forwarded + answered + the agent's own + dropped for each member,
+        and every copy made was sent or dropped. Frames may wait for a next hop for four seconds."""
+        deadline = time.monotonic() + 6
         members = self.at_rest(bridge)
+        while not self.is_settled(members) and time.monotonic() < deadline:
+            members = self.at_rest(bridge)
         for path, c in members.items():
-            assert c["rx_packets"] == c["rx_forwarded"] + c["neigh_answered"] + c["rx_dropped"], f"{path}: {c}"
+            ended = c["neigh_answered"] + c["punted"] + c["rx_dropped"]
+            assert c["rx_packets"] == c["rx_forwarded"] + ended, f"{path}: {c}"
             assert c["rx_dropped"] + c["tx_dropped"] == sum(c["drops"].values()), f"{path}: {c}"
-        total = {key: sum(c[key] for c in members.values()) for key in COUNTERS}
-        made = total["rx_copies"] + total["icmp_generated"] + total["neigh_answered"]
-        assert made == total["tx_packets"] + total["tx_dropped"], members
+        assert self.is_settled(members), members
         return members
+
+    @staticmethod
+    def is_settled(members):
+        """Every copy made was sent or dropped."""
+        total = {key: sum(c[key] for c in members.values()) for key in COUNTERS}
+        made = total["rx_copies"] + total["icmp_generated"] + total["neigh_answered"] + total["originated"]
+        return made == total["tx_packets"] + total["tx_dropped"]
 
     def macs(self, bridge="br0"):
         """The table, by MAC address."""
@@ -240,11 +320,11 @@ class AgentStation:
 
     kind = "agent"
 
-    def __init__(self, lab, index, *, guest=None, offloads=True, **process):
+    def __init__(self, lab, index, *, guest=None, offloads=True, make=Agent, **process):
         self.lab, self.index = lab, index
         self.host = lab.host(index, offloads=offloads)
         self.guest = guest or lab.guest(index)
-        self.agent = Agent(self.host, **process).start()
+        self.agent = make(self.host, **process).start()
 
     def join(self, remotes, *, family=4, vni=100, dst_port=4789, **options):
         self.agent.bridge("br0", vni=vni)

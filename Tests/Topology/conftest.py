@@ -26,7 +26,8 @@ ovs.py      a host that runs its own Open vSwitch              written.py  agent
 conftest.py the fixtures                                       provisioned.py  what a controller provisions
 
 Nothing is skipped: a part that is missing is a failure. Nothing leaves the namespaces, and nothing outlives
-the fixture that made it. The binary under test is $VIADUCT; its agents run with --offload $VIADUCT_OFFLOAD (auto).
+the fixture that made it. The binary under test is $VIADUCT; its agents run with --offload $VIADUCT_OFFLOAD (auto),
+and are told to use the underlay $VIADUCT_UNDERLAY (auto; a key of agent.UNDERLAYS) as soon as they are ready.
 """
 
 import os
@@ -42,6 +43,8 @@ from lab import OVERHEAD, WIRE_MTU, Lab, overlay, own_namespaces
 from ovs import OvsStation
 from traffic import wait_reachable
 
+# Files that begin before all others: of those that run beside each other, the longest.
+LONGEST = ("test_lifecycle.py",)
 STATIONS = {"agent": AgentStation, "kernel": KernelStation, "ovs": OvsStation}
 
 
@@ -52,6 +55,10 @@ def pytest_configure(config):
         raise KeyboardInterrupt("terminated")
 
     signal.signal(signal.SIGTERM, unwind)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -31,6 +31,9 @@ class Etcd:
         wait_for(lambda: self.space.run("curl", "-sf", "-m", "1", f"{ETCD}/health", check=False).returncode == 0,
                  20, what="etcd answers")
 
+    def prepare(self):
+        """It has no underlay."""
+
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
 
@@ -68,6 +71,9 @@ class Candidate(Agent):
             BINARY, "controller", "--listen", "{}:{}".format(*self.listen), "--store", f"etcd:{ETCD}",
             "--log-level", "debug", log=f"{self.name}.log", env=env)
         return self
+
+    def prepare(self):
+        """It has no underlay."""
 
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)

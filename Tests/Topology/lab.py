@@ -237,6 +237,12 @@ class Lab:
             text.append(f"── {process.log.name} (pid {process.pid}, {state})\n" + "\n".join(lines))
         return "\n".join(text)
 
+    def watch(self, process):
+        """Takes a process that was started elsewhere among those the lab ends."""
+        process.stubborn = False
+        self.processes.append(process)
+        return process
+
     def end(self, process, timeout=5.0):
         """SIGTERM, then SIGKILL; the exit status."""
         if process.poll() is None:

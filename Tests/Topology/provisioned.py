@@ -14,15 +14,16 @@ SUBNETS = ["10.0.0.0/24", "fd00:a::/64"]
 class Controller(Agent):
     """One `viaduct controller` with its store, and a client for it; it starts, ends and is asked like an agent."""
 
-    def __init__(self, space, *, name="viaduct", store=None, port=8650, extra=()):
-        super().__init__(space, name=f"controller-{port}", listen=("127.0.0.1", port), extra=extra)
+    def __init__(self, space, *, name="viaduct", store=None, port=8650, extra=(), binary=BINARY):
+        super().__init__(
+            space, name=f"controller-{port}", listen=("127.0.0.1", port), extra=extra, binary=binary)
         self.called, self.store = name, store or f"{self.name}.db"
 
     def launch(self):
         env = {key: value for key, value in os.environ.items() if not key.startswith("VIADUCT")}
         env["SWIFT_BACKTRACE"] = "enable=no"
         self.process = self.host.spawn(
-            BINARY, "controller", "--listen", "{}:{}".format(*self.listen), "--name", self.called,
+            self.binary, "controller", "--listen", "{}:{}".format(*self.listen), "--name", self.called,
             "--store", f"sqlite:{self.lab.path / self.store}", "--log-level", "debug", *self.extra,
             log=f"{self.name}.log", env=env)
         return self
@@ -30,6 +31,9 @@ class Controller(Agent):
     def is_ready(self):
         """Ready, and leading: with a store of its own that is soon."""
         return super().is_ready() and self.get("/v1/status")["role"] == "leader"
+
+    def prepare(self):
+        """It has no underlay."""
 
     def patch(self, path, body):
         answer = self.request("PATCH", path, body)
@@ -75,11 +79,13 @@ class Controller(Agent):
 class Provisioned:
     """Hosts a, b, … with an agent each, and a controller that knows them all, unless told otherwise."""
 
-    def __init__(self, lab, count, *, known=True, extra=(), agent_extra=()):
+    def __init__(self, lab, count, *, known=True, extra=(), agent_extra=(), binary=BINARY,
+                 agent_binary=BINARY):
         self.lab = lab
         self.hosts = {host.short: host for host in (lab.host(number + 1) for number in range(count))}
-        self.agents = {name: Agent(host, extra=agent_extra).launch() for name, host in self.hosts.items()}
-        self.controller = Controller(lab.namespace("ctl"), extra=extra).start()
+        self.agents = {name: Agent(host, extra=agent_extra, binary=agent_binary).launch()
+                       for name, host in self.hosts.items()}
+        self.controller = Controller(lab.namespace("ctl"), extra=extra, binary=binary).start()
         for agent in self.agents.values():
             wait_for(agent.is_ready, 10, every=0.005, what=f"{agent.name} becomes ready")
         if known:

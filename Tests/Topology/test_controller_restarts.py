@@ -202,7 +202,7 @@ def test_an_agent_that_is_two_hosts_is_pushed_to_as_the_first_and_the_second_say
     controller.converge(without="b")
     time.sleep(1.5)
     found = agent.get("/v1/state")["held"]
-    assert found["generation"] == held["generation"] + 1 and fleet.hosts["a"].links() == ["blue", "eth0"]
+    assert found["generation"] == held["generation"] + 1 and fleet.hosts["a"].links() == ["blue", "eth0", "viaductup0"]
     assert len(controller.events("host.refusing")) == 1
     # When the first is no more, the agent is the second's.
     controller.batch(("/v1/networks/blue/attachments/w1", None), ("/v1/hosts/a", None))

@@ -28,7 +28,9 @@ def test_the_alert_rules_are_valid_and_fire_when_they_should():
 def controller(host, directory):
     """A controller with a host that is behind: nobody listens where its agent should."""
     listen = "127.0.0.1:8650"
-    host.spawn(BINARY, "controller", "--store", f"sqlite:{directory}/c.db", "--listen", listen, log="controller.log")
+    host.run(BINARY, "pki", "init", "--directory", directory / "pki")
+    host.spawn(BINARY, "controller", "--store", f"sqlite:{directory}/c.db", "--listen", listen, "--pki-directory",
+               directory / "pki", log="controller.log")
     connection = Connection(host, ("127.0.0.1", 8650))
     wait_for(lambda: answers(connection), 10, what="the controller answers")
     writes = {
@@ -36,9 +38,16 @@ def controller(host, directory):
         "/v1/networks/blue": {}, "/v1/networks/blue/attachments/web1": {"host": "h1"},
     }
     for path, body in writes.items():
-        connection.request("PUT", path, json.dumps(body), {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        assert (answer.status, answer.read())[0] == 201, path
+        wait_for(lambda path=path, body=body: written(connection, path, body), 10, what=f"{path} is written")
+
+
+def written(connection, path, body):
+    """False when it is to be tried again."""
+    connection.request("PUT", path, json.dumps(body), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read()
+    assert answer.status in (200, 201, 503), (path, answer.status, text)
+    return answer.status < 300
 
 
 def answers(connection):
@@ -59,7 +68,12 @@ def scraped(lab, tmp_path):
     agent = Agent(host).start()
     agent.bridge("br0", vni=7)
     agent.tap(lab.guest(1))
-    agent.tunnel(2, "t2")
+    agent.tunnel(2, "t2", bfd={"enable": True})
+    other = Agent(lab.host(2)).start()
+    other.bridge("br0", vni=7)
+    other.tunnel(1, "t1", bfd={"enable": True})
+    # A poll is answered: then there is something of everything.
+    wait_for(lambda: agent.status("bridges/br0/tunnels/t2")["bfd_status"].get("rtt_us"), 10)
     controller(host, tmp_path)
     config = tmp_path / "prometheus.yml"
     config.write_text(

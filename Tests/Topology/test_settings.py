@@ -75,7 +75,7 @@ def test_a_bad_setting_ends_the_agent_with_words_and_a_status(lab, argv):
 
 
 def test_the_api_is_refused_on_an_address_that_is_not_loopback(lab):
-    """There is no authentication on the plain port."""
+    """Not without TLS and authentication; test_access.py has the rest."""
     host = lab.host(1)
     agent = Agent(host, listen=("10.10.10.1", 8640)).launch()
     assert agent.process.wait(5) > 0

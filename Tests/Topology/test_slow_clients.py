@@ -97,7 +97,7 @@ def test_a_thousand_slow_clients_cost_no_packet_and_keep_nobody_from_an_answer(l
     agent.assert_conserved()
 
 
-def test_an_address_beyond_its_share_is_refused_and_another_one_is_not(lab):
+def test_an_address_has_no_more_than_its_share_and_whoever_asks_from_there_is_answered(lab):
     agent = Agent(lab.host(1)).start()
     agent.disconnect()
 
@@ -116,6 +116,8 @@ def test_an_address_beyond_its_share_is_refused_and_another_one_is_not(lab):
             return b""
 
     greedy = [client("127.0.0.9") for _ in range(PER_ADDRESS + 8)]
-    answers = [answer(made) for made in greedy]
-    assert answers.count(b"HTTP/1.1 200") == PER_ADDRESS and answers.count(b"") == 8
+    time.sleep(0.2)
+    assert answer(client("127.0.0.9")) == b"HTTP/1.1 200", "silent ones of the same address make room"
     assert answer(client("127.0.0.10")) == b"HTTP/1.1 200"
+    answers = [answer(made) for made in greedy]
+    assert 0 < answers.count(b"HTTP/1.1 200") <= PER_ADDRESS and answers.count(b"") >= 8, answers

@@ -1,6 +1,7 @@
 """Agents with several forwarding threads: the same network, whoever carries a frame. (`WORKERS=2` runs any other file
 of this suite with such agents.)"""
 
+import re
 import selectors
 import socket
 import struct
@@ -151,9 +152,11 @@ def test_a_port_in_use_is_still_refused_with_its_holders_name(lab, workers):
     refused = second.request("PUT", "/v1/bridges/brsecond/tunnels/t", {"remote_ip": underlay(2, 4)})
     assert refused.status == 409, refused
     assert f"process {first.process.pid} (viaduct) has it" in refused.body["detail"], refused
-    host.spawn("python3", "-c", "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
-               "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); s.bind(('0.0.0.0', 8473)); time.sleep(60)",
-               log="holder.log")
+    host.spawn(
+        "setpriv", "--bounding-set=-all", "--inh-caps=-all", "python3", "-c", "import socket, time; "
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); s.bind(('0.0.0.0', 8473)); time.sleep(60)",
+        log="holder.log")
     wait_for(lambda: ":8473" in host.run("ss", "-Hanu").stdout, 5, what="the port is taken")
     refused = second.request("PUT", "/v1/bridges/brsecond/tunnels/t", {"remote_ip": underlay(2, 4), "dst_port": 8473})
     assert refused.status == 409 and "(python3) has it" in refused.body["detail"], refused
@@ -222,3 +225,18 @@ def test_after_a_restart_with_another_number_of_workers_everything_is_there(lab,
     wait_reachable(one.guest, overlay(2, 4))
     assert len(threads(one.agent)) == 3
     ping(other.guest, overlay(1, 4), count=20).assert_perfect()
+
+
+def test_a_port_costs_the_kernel_little_memory(lab):
+    """A TAP with queues has 256, each of which would have a queueing discipline of its own: 50 MB a port."""
+    agent = Agent(lab.host(1), extra=("--workers", "4")).start()
+    agent.bridge("br0")
+
+    def available():
+        return int(re.search(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text())[1])
+
+    before, count = available(), 20
+    for number in range(count):
+        agent.put(f"/v1/bridges/br0/ports/p{number}", {"type": "tap"}, status=201)
+    assert (before - available()) / count < 5_000, "KiB for each port"
+    assert "noqueue" in agent.host.run("tc", "qdisc", "show", "dev", "p0").stdout

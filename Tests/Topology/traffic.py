@@ -180,7 +180,8 @@ class NumberedStream:
         self.count = count
         sink = _bound(receiver, family, socket.SOCK_DGRAM, destination)
         sink.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
-        sink.settimeout(2)
+        sink.settimeout(0.5)
+        ended = threading.Event()
         origin, target = _bound(sender, family, socket.SOCK_DGRAM, source), (destination, sink.getsockname()[1])
 
         def send():
@@ -188,16 +189,20 @@ class NumberedStream:
             for number in range(count):
                 time.sleep(max(0.0, start + number / per_second - time.monotonic()))
                 origin.sendto(struct.pack("!I", number), target)
+            ended.set()
 
         def receive():
             seen = []
             while len(seen) < count:
                 try:
                     seen.append(struct.unpack("!I", sink.recv(64))[0])
+                    self._arrivals.append(time.monotonic())
                 except TimeoutError:
-                    break
+                    if ended.is_set():
+                        break
             return seen
 
+        self._arrivals = []
         self._received, self._sent = _in_thread(receive), _in_thread(send)
 
     def lost(self):
@@ -206,6 +211,11 @@ class NumberedStream:
         seen = self._received()
         assert len(seen) == len(set(seen)), "a datagram came twice"
         return sorted(set(range(self.count)) - set(seen))
+
+    @property
+    def gap(self):
+        """Longest time between two that arrived, in seconds; once `lost` has been asked."""
+        return max(b - a for a, b in zip(self._arrivals, self._arrivals[1:], strict=False))
 
 
 class Sniffer:

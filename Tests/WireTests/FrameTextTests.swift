@@ -93,6 +93,34 @@ struct FrameTextTests {
                 + "IPv6 2001:db8:a::1.50000 > 2001:db8:a::2.8472 UDP, VXLAN vni 100: " + inner)
     }
 
+    @Test("ICMP errors, neighbour discovery and ARP of all sorts have names")
+    func names() {
+        func icmp(_ vector: [UInt8], _ offset: Int, _ type: UInt8, _ code: UInt8) -> String {
+            var bytes = vector
+            (bytes[offset], bytes[offset + 1]) = (type, code)
+            return String(describe(bytes).split(separator: "ICMP")[1])
+        }
+        for (type, code, text) in [
+            (3, 3, "unreachable port"), (3, 13, "unreachable prohibited"),
+            (11, 0, "time exceeded in transit"),
+            (3, 7, "unreachable code 7"), (12, 0, "parameter problem"), (77, 1, "type 77 code 1"),
+        ] as [(UInt8, UInt8, String)] {
+            #expect(icmp(Vectors.icmpv4Echo, 34, type, code).contains(" \(text), length "), "\(type)")
+        }
+        for (type, code, text) in [
+            (1, 4, "unreachable port"), (133, 0, "router solicitation"), (134, 0, "router advertisement"),
+            (143, 0, "multicast listener report v2"), (3, 1, "time exceeded reassembly"),
+        ] as [(UInt8, UInt8, String)] {
+            #expect(icmp(Vectors.icmpv6Echo, 54, type, code).contains(" \(text), length "), "\(type)")
+        }
+        var probe = Vectors.arpRequest
+        for index in 28..<32 { probe[index] = 0 }
+        #expect(describe(probe).contains(", ARP probe "))
+        var announcement = Vectors.arpRequest
+        for index in 0..<4 { announcement[38 + index] = announcement[28 + index] }
+        #expect(describe(announcement).contains(", ARP announcement "))
+    }
+
     @Test("a bad header checksum, reserved VXLAN bits and a missing I flag are named")
     func oddities() {
         var bytes = Vectors.vxlanv4

@@ -57,6 +57,21 @@ struct ICMPv4Tests {
         }
     }
 
+    @Test(
+        "why a destination is unreachable, by code (RFC 792, RFC 1812)",
+        arguments: [
+            (3, 0, .network), (3, 1, .host), (3, 2, .port), (3, 3, .port), (3, 4, nil), (3, 5, .network),
+            (3, 6, .network), (3, 7, .host), (3, 9, .prohibited), (3, 10, .prohibited), (3, 11, .network),
+            (3, 12, .host), (3, 13, .prohibited), (3, 15, .prohibited), (3, 16, nil), (11, 0, nil),
+            (0, 0, nil),
+        ] as [(UInt8, UInt8, UnreachableReason?)])
+    func unreachable(type: UInt8, code: UInt8, reason: UnreachableReason?) throws {
+        try withGuarded([type, code, 0, 0, 0, 0, 0, 0]) { base, count in
+            let view = try #require(ICMPv4View(checking: base, count: count))
+            #expect(view.unreachable == reason)
+        }
+    }
+
     @Test("fewer than 8 bytes is no message, a flipped bit fails the checksum")
     func truncated() throws {
         #expect(acceptedLengths(echo) { ICMPv4View(checking: $0, count: $1) != nil } == Array(8...15))
@@ -126,6 +141,19 @@ struct ICMPv6Tests {
         try withGuarded([type, code, 0, 0, 0, 0, 0, 0]) { base, count in
             let view = try #require(ICMPv6View(checking: base, count: count))
             #expect(ICMPv6Message.parse(view) == nil)
+        }
+    }
+
+    @Test(
+        "why a destination is unreachable, by code (RFC 4443)",
+        arguments: [
+            (1, 0, .network), (1, 1, .prohibited), (1, 2, .network), (1, 3, .host), (1, 4, .port),
+            (1, 5, .prohibited), (1, 6, .prohibited), (1, 7, nil), (2, 0, nil), (3, 0, nil),
+        ] as [(UInt8, UInt8, UnreachableReason?)])
+    func unreachable(type: UInt8, code: UInt8, reason: UnreachableReason?) throws {
+        try withGuarded([type, code, 0, 0, 0, 0, 0, 0]) { base, count in
+            let view = try #require(ICMPv6View(checking: base, count: count))
+            #expect(view.unreachable == reason)
         }
     }
 

@@ -17,7 +17,8 @@ struct BinaryTests {
         for (arguments, title) in [([], "Viaduct agent"), (["--controller"], "Viaduct controller")] {
             let openapi = try await run(["openapi"] + arguments)
             #expect(openapi.status == 0 && openapi.error == "")
-            let document = try JSONValue.parse(Array(openapi.output.utf8))
+            let document = try JSONValue.parse(
+                Array(openapi.output.utf8), limits: JSONLimits(memberCount: 100_000))
             #expect(document["openapi"] == "3.1.0" && document["info"]?["title"] == .string(title))
         }
         let services = [
@@ -53,7 +54,10 @@ struct BinaryTests {
         for address in ["0.0.0.0:1", "[::]:8640", "192.0.2.1:8640"] {
             let outcome = try await run(["agent", "--listen", address, "--state", place.state])
             #expect(outcome.status == 1)
-            #expect(outcome.error.contains("refusing to listen on \(address): the API has no authentication"))
+            #expect(
+                outcome.error.contains(
+                    "refusing to listen on \(address), which other hosts reach, without TLS and authentication"
+                ))
             #expect(!FileManager.default.fileExists(atPath: place.state))
         }
     }
@@ -117,12 +121,14 @@ struct BinaryTests {
         }
         let before = try await agent.get("\(bridge)/tunnels")["items"]?.arrayValue?.map { $0["spec"] }
         _ = try await agent.end(SIGKILL)
-        #expect(!FileManager.default.fileExists(atPath: "/sys/class/net/\(place.prefix)b"))
+        // Its interface waits for it.
+        #expect(FileManager.default.fileExists(atPath: "/sys/class/net/\(place.prefix)b"))
         agent = try RunningAgent(place)
         _ = try await agent.ready()
         #expect(try await agent.get("\(bridge)/tunnels")["items"]?.arrayValue?.map { $0["spec"] } == before)
         #expect(try await agent.get(bridge)["spec"]?["vni"] == 7)
         #expect(try await agent.end(SIGTERM) == 0)
+        #expect(!FileManager.default.fileExists(atPath: "/sys/class/net/\(place.prefix)b"))
     }
 
     @Test("settings reach the agent from file and environment, and its log is one JSON object a line")
@@ -156,7 +162,8 @@ struct BinaryTests {
         let refused = try RunningAgent(other, ["--listen", "127.0.0.1:\(squatter.port)"])
         #expect(try await refused.ended() == 1)
         #expect(refused.output.contains("cannot listen on 127.0.0.1:\(squatter.port)"), "\(refused.output)")
-        #expect(refused.output.contains("process \(getpid()) ("), "\(refused.output)")
+        // This process may more than an agent, which therefore may not look into it.
+        #expect(refused.output.contains("(ss -anptu as root shows it)"), "\(refused.output)")
         squatter.leave()
         #expect(try await first.status("GET", "/livez") == 200)
         #expect(try await first.end(SIGTERM) == 0)

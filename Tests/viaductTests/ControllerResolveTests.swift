@@ -20,10 +20,24 @@ import Testing
     static let settings = [
         Setting(field: "listen", environment: "127.0.0.1:2", flag: "[::1]:3"),
         Setting(field: "socket", environment: "/run/2", flag: "/run/3"),
+        Setting(field: "tls_certificate", environment: "/c2", flag: "/c3"),
+        Setting(field: "tls_key", environment: "/k2", flag: "/k3"),
+        Setting(field: "tls_client_ca", environment: "/a2", flag: "/a3"),
+        Setting(field: "tls_client_crl", environment: "/r2", flag: "/r3"),
+        Setting(field: "tokens", environment: "/t2", flag: "/t3"),
+        Setting(field: "socket_group", environment: "adm", flag: "7"),
         Setting(field: "name", environment: "fleet2", flag: "fleet3"),
         Setting(field: "store", environment: "sqlite:/x.db", flag: "etcd:http://a:2379,http://b:2379"),
         Setting(field: "vni_range", environment: "1-2", flag: "2-3"),
+        Setting(field: "store_ca", environment: "/a2", flag: "/a3"),
+        Setting(field: "store_certificate", environment: "/c2", flag: "/c3"),
+        Setting(field: "store_key", environment: "/k2", flag: "/k3"),
         Setting(field: "credentials_directory", environment: "/etc/2", flag: "/etc/3"),
+        Setting(field: "agent_ca", environment: "/a2", flag: "/a3"),
+        Setting(field: "agent_crl", environment: "/r2", flag: "/r3"),
+        Setting(field: "agent_certificate", environment: "/c2", flag: "/c3"),
+        Setting(field: "agent_key", environment: "/k2", flag: "/k3"),
+        Setting(field: "pki_directory", environment: "/p2", flag: "/p3"),
         Setting(field: "push_concurrency", environment: "5", flag: "6"),
         Setting(field: "probe_interval_seconds", environment: "2", flag: "3"),
         Setting(field: "lease_ttl_seconds", environment: "2", flag: "3"),
@@ -60,6 +74,6 @@ import Testing
     @Test("a bad value is refused with its field and what was wanted")
     func bad() throws {
         let problem = try #require(throws: Problem.self) { try resolve(["--store", "mysql:/x"]) }
-        #expect(problem.detail.hasPrefix("/store: wanted sqlite:/PATH, or etcd:http://HOST:PORT"))
+        #expect(problem.detail.hasPrefix("/store: wanted sqlite:/PATH, or etcd:https://HOST:PORT"))
     }
 }

@@ -16,6 +16,7 @@ import Testing
         let committed = try Data(contentsOf: root.appending(path: "openapi/\(name)"))
         let document = JSONValue.object(OpenAPI.document(of: service, version: Agent.version))
         let generated = document.serialized(pretty: true) + [UInt8(ascii: "\n")]
-        #expect([UInt8](committed) == generated, "run `make openapi`")
+        let isCurrent = [UInt8](committed) == generated
+        #expect(isCurrent, "run `make openapi`")
     }
 }

@@ -32,6 +32,24 @@ import Testing
             field: "socket", file: "/run/1", environment: "/run/2", flag: "/run/3", bad: "run/agent",
             wanted: "an absolute path of at most 107"),
         Setting(
+            field: "tls_certificate", file: "/c/1", environment: "/c/2", flag: "/c/3", bad: "c/1",
+            wanted: "an absolute path of at most 4095"),
+        Setting(
+            field: "tls_key", file: "/k/1", environment: "/k/2", flag: "/k/3", bad: "k/1",
+            wanted: "an absolute path of at most 4095"),
+        Setting(
+            field: "tls_client_ca", file: "/a/1", environment: "/a/2", flag: "/a/3", bad: "a/1",
+            wanted: "an absolute path of at most 4095"),
+        Setting(
+            field: "tls_client_crl", file: "/r/1", environment: "/r/2", flag: "/r/3", bad: "r/1",
+            wanted: "an absolute path of at most 4095"),
+        Setting(
+            field: "tokens", file: "/t/1", environment: "/t/2", flag: "/t/3", bad: "t/1",
+            wanted: "an absolute path of at most 4095"),
+        Setting(
+            field: "socket_group", file: "adm", environment: "viaduct", flag: "g7", bad: "a b",
+            wanted: "the name or number of a group"),
+        Setting(
             field: "state", file: "/var/1", environment: "/var/2", flag: "/var/3", bad: "./agent.db",
             wanted: "an absolute path of at most 4095"),
         Setting(
@@ -61,6 +79,12 @@ import Testing
         Setting(
             field: "flow_limit", file: "1000", environment: "2000", flag: "3000", bad: "many",
             wanted: "an integer from 1000"),
+        Setting(
+            field: "guest_namespaces", file: "false", environment: "true", flag: "false", bad: "maybe",
+            wanted: "true or false"),
+        Setting(
+            field: "packet_sockets", file: "false", environment: "true", flag: "false", bad: "maybe",
+            wanted: "true or false"),
     ]
 
     private func resolve(
@@ -123,7 +147,9 @@ import Testing
             try refusal { try resolve(file: "{\"\(setting.field)\":\(json(setting, setting.bad))}") },
         ]
         // The argument parser itself refuses a word that is no Boolean or no number.
-        if setting.field != "strict_vxlan", Int(setting.file) == nil || Int(setting.bad) != nil {
+        if !["strict_vxlan", "guest_namespaces", "packet_sockets"].contains(setting.field),
+            Int(setting.file) == nil || Int(setting.bad) != nil
+        {
             refusals.append(try refusal { try resolve(flags: [setting.flagName, setting.bad]) })
         }
         for text in refusals {
@@ -143,7 +169,7 @@ import Testing
     @Test(
         "a file that is not what it should be is refused by its name",
         arguments: [
-            (#"{"colour":"red"}"#, "/colour: wanted one of listen, socket, state"),
+            (#"{"colour":"red"}"#, "/colour: wanted one of listen, socket, tls_certificate"),
             (#"{"listen":"127.0.0.1:1","listen":"127.0.0.1:2"}"#, "duplicate"),
             (#"{"listen":8640}"#, "/listen: wanted an IP address and a port"),
             ("[]", "wanted an object"), ("", "empty document"), (#"{"listen": }"#, "line 1, column"),

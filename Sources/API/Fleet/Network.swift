@@ -26,6 +26,8 @@ public struct Network: Resource {
     /// Agents answer ARP and neighbour solicitations for known addresses.
     public var neighSuppress = true
     public var dstPort = Tunnel.standardPort
+    /// Of its tunnels; nil: no liveness.
+    public var bfd: BFDSettings?
 
     public init() {}
 
@@ -56,6 +58,7 @@ public struct Network: Resource {
             example: true)
         Field(
             "dst_port", \.dstPort, range: 1...65535, doc: "UDP port of its tunnels.", example: 4789)
+        Field("bfd", \.bfd, as: .record, doc: "Liveness of its tunnels, by BFD. Default: none.")
     }
 }
 

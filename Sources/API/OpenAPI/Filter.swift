@@ -16,6 +16,9 @@ public struct Filter<Value: Sendable>: Sendable {
 
     var query: Operation.Query { Operation.Query(name: name, doc: doc, schema: codec.jsonSchema) }
 
+    /// The refusal where it is not there and has to be.
+    public var missing: Problem { Problem(parameter: name, wanted: codec.wanted, excerpt: "nothing") }
+
     /// What the text stands for. A number is a number here although a query has only text.
     public func parse(_ text: String) throws(Problem) -> Value {
         var findings = Findings()
@@ -42,7 +45,10 @@ extension Filter<Health> {
 extension Problem {
     /// A query parameter that cannot have this value.
     public init(parameter: String, wanted: String, found: String) {
-        let excerpt = FieldError.excerpt(of: .string(found))
+        self.init(parameter: parameter, wanted: wanted, excerpt: FieldError.excerpt(of: .string(found)))
+    }
+
+    fileprivate init(parameter: String, wanted: String, excerpt: String) {
         var error = FieldError(at: JSONPointer(), .invalidValue, wanted: wanted, found: excerpt)
         error.parameter = parameter
         self.init(

@@ -23,7 +23,7 @@ public enum OpenAPI {
             "paths": .object(paths(service)),
             "components": .object([
                 "schemas": .object(schemas(service)), "parameters": .object(parameters(service)),
-                "responses": .object(refusals(service)),
+                "responses": .object(refusals(service)), "securitySchemes": .object(securitySchemes),
             ]),
         ]
     }
@@ -70,8 +70,30 @@ public enum OpenAPI {
             ]
             object["requestBody"] = .object(["required": true, "content": .object(content)])
         }
+        object["security"] = .array(security(of: operation))
         object["responses"] = .object(responses(of: operation))
         return object
+    }
+
+    /// Any of them. The last, none, is all that a service asks for that is told nothing of tokens or certificates.
+    private static func security(of operation: Operation) -> [JSONValue] {
+        guard case .role(let role) = operation.access else { return [] }
+        let roles = JSONValue.array([.string(role.rawValue)])
+        return [.object(["token": roles]), .object(["certificate": roles]), .object([:])]
+    }
+
+    private static var securitySchemes: JSONObject {
+        [
+            "token": .object([
+                "type": "http", "scheme": "bearer",
+                "description": "A token of the service's `tokens` file, whose line says its role.",
+            ]),
+            "certificate": .object([
+                "type": "mutualTLS",
+                "description":
+                    "A client certificate by an authority of `tls_client_ca`; names viaduct://role/ROLE are its roles.",
+            ]),
+        ]
     }
 
     private static func responses(of operation: Operation) -> JSONObject {
@@ -88,6 +110,9 @@ public enum OpenAPI {
                 response["content"] = .object(["application/json": .object(["schema": ["type": "object"]])])
             case .text(let mediaType):
                 response["content"] = .object([mediaType: .object(["schema": ["type": "string"]])])
+            case .bytes(let mediaType):
+                // OpenAPI 3.1: bytes have no schema.
+                response["content"] = .object([mediaType: [:]])
             case .jsonOrText(let reference, let mediaType):
                 var content = json(reference)
                 content[mediaType] = .object(["schema": ["type": "string"]])
@@ -142,8 +167,8 @@ public enum OpenAPI {
     // MARK: - Components
 
     private static func parameterReferences(of path: String, _ service: Role) -> [JSONValue] {
-        service.kinds.filter { path.contains("{\($0.singular)}") }.map {
-            .object(["$ref": .string("#/components/parameters/\($0.singular)")])
+        service.kinds.flatMap(\.ownKeys).filter { path.contains("{\($0.parameter)}") }.map {
+            .object(["$ref": .string("#/components/parameters/\($0.parameter)")])
         }
     }
 
@@ -161,16 +186,11 @@ public enum OpenAPI {
 
     private static func parameters(_ service: Role) -> JSONObject {
         var parameters = JSONObject()
-        for kind in service.kinds {
-            let schema =
-                switch kind.key {
-                case .name: Name.codec.jsonSchema
-                case .mac: Codec<MACAddress>.unicast.jsonSchema
-                }
-            parameters[kind.singular] = .object([
-                "name": .string(kind.singular), "in": "path", "required": true,
-                "description": .string("Which \(kind.singular)."), "schema": .object(schema),
-                "example": .string(kind.example),
+        for key in service.kinds.flatMap(\.ownKeys) {
+            parameters[key.parameter] = .object([
+                "name": .string(key.parameter), "in": "path", "required": true,
+                "description": .string("Which \(key.parameter)."), "schema": .object(key.jsonSchema),
+                "example": .string(key.example),
             ])
         }
         return parameters
@@ -194,7 +214,7 @@ public enum OpenAPI {
                 case .either(let first, let second):
                     add(first)
                     add(second)
-                case .empty, .anyJSON, .text: break
+                case .empty, .anyJSON, .text, .bytes: break
                 }
             }
         }

@@ -25,6 +25,29 @@ public enum OperationID: String, CaseIterable, Sendable {
     case putMAC = "put_mac"
     case deleteMAC = "delete_mac"
     case flushMACs = "flush_macs"
+    case listRules = "list_rules"
+    case getRule = "get_rule"
+    case putRule = "put_rule"
+    case patchRule = "patch_rule"
+    case deleteRule = "delete_rule"
+    case listMirrors = "list_mirrors"
+    case getMirror = "get_mirror"
+    case putMirror = "put_mirror"
+    case patchMirror = "patch_mirror"
+    case deleteMirror = "delete_mirror"
+    case getUnderlay = "get_underlay"
+    case putUnderlay = "put_underlay"
+    case patchUnderlay = "patch_underlay"
+    case listRoutes = "list_routes"
+    case getRoute = "get_route"
+    case putRoute = "put_route"
+    case patchRoute = "patch_route"
+    case deleteRoute = "delete_route"
+    case lookupRoute = "lookup_route"
+    case listNeighbors = "list_neighbors"
+    case getNeighbor = "get_neighbor"
+    case putNeighbor = "put_neighbor"
+    case deleteNeighbor = "delete_neighbor"
     case listHosts = "list_hosts"
     case getHost = "get_host"
     case putHost = "put_host"
@@ -44,6 +67,7 @@ public enum OperationID: String, CaseIterable, Sendable {
     case deleteAttachment = "delete_attachment"
     case findAttachments = "find_attachments"
     case getStatus = "get_status"
+    case enrol
     case batch
     case getState = "get_state"
     case putState = "put_state"
@@ -53,7 +77,12 @@ public enum OperationID: String, CaseIterable, Sendable {
     case getDatapath = "get_datapath"
     case listFlows = "list_flows"
     case flushFlows = "flush_flows"
+    case listLiveness = "list_liveness"
+    case capture
+    case trace
+    case traceFleet = "trace_fleet"
     case getVersion = "get_version"
+    case restart
     case livez
     case livezCheck = "livez_check"
     case readyz
@@ -79,11 +108,16 @@ public struct Operation: Sendable, Hashable {
         public let name: String
         public let doc: String
         let schema: JSONObject
+        /// What it takes to have it true, besides what the operation takes.
+        public let role: AccessRole?
 
-        init(name: String, doc: String, schema: JSONObject = ["type": "string"]) {
+        init(
+            name: String, doc: String, schema: JSONObject = ["type": "string"], role: AccessRole? = nil
+        ) {
             self.name = name
-            self.doc = doc
+            self.doc = role.map { "\(doc) Takes the role \($0)." } ?? doc
             self.schema = schema
+            self.role = role
         }
 
         public static func == (left: Query, right: Query) -> Bool { left.name == right.name }
@@ -120,6 +154,8 @@ public struct Operation: Sendable, Hashable {
             case anyJSON
             /// Text of a media type.
             case text(String)
+            /// A file of a media type.
+            case bytes(String)
             /// Either, as the Accept header says.
             case jsonOrText(SchemaReference, String)
 
@@ -155,6 +191,7 @@ public struct Operation: Sendable, Hashable {
     public let query: [Query]
     public let request: SchemaReference?
     public let answers: [Answer]
+    public let access: Access
     /// Every reason it can be refused for, in the order of `ProblemCode`.
     public let problems: [ProblemCode]
 
@@ -168,7 +205,8 @@ public struct Operation: Sendable, Hashable {
 
     init(
         _ id: OperationID, _ method: Method, _ path: String, tag: String, summary: String,
-        query: [Query] = [], request: SchemaReference? = nil, answers: [Answer], problems: Set<ProblemCode>
+        query: [Query] = [], request: SchemaReference? = nil, answers: [Answer], access: Access? = nil,
+        problems: Set<ProblemCode>
     ) {
         self.id = id
         self.method = method
@@ -178,15 +216,21 @@ public struct Operation: Sendable, Hashable {
         self.query = query
         self.request = request
         self.answers = answers
-        self.problems = ProblemCode.allCases.filter(problems.contains)
+        self.access = access ?? Access(usualOf: method)
+        let isForAnyone = self.access == .anyone
+        self.problems = ProblemCode.allCases.filter {
+            problems.contains($0) && !(isForAnyone && $0 == .unauthenticated)
+        }
     }
 
     // MARK: - What can go wrong where
 
     static let serviceTag = "service"
-    /// The server's own, whatever the operation. `method_not_allowed` belongs to paths, not operations.
+    /// The server's own, whatever the operation. `method_not_allowed` belongs to paths, and to
+    /// operations only where a key may be another path.
     static let serviceProblems: Set<ProblemCode> = [
-        .malformedRequest, .notAcceptable, .uriTooLong, .unavailable,
+        .malformedRequest, .unauthenticated, .forbidden, .notAcceptable, .uriTooLong, .rateLimited,
+        .unavailable,
     ]
     static let readProblems = serviceProblems.union([.notFound])
     static let deleteProblems = readProblems.union([
@@ -213,7 +257,9 @@ public struct Operation: Sendable, Hashable {
         let shape = SchemaReference(Document<R, Status>.self)
         let document = Answer.Body.json(shape)
         let written = Answer.Body.either(shape, SchemaReference(DryRun.self))
-        let (readProblems, writing) = (readProblems.union(reading), writing.union(reading))
+        let readProblems = readProblems.union(reading)
+        // A name that is another path has that path's methods.
+        let writing = writing.union(reading).union(kind.hasReservedKeys ? [.methodNotAllowed] : [])
         let isTop = kind.parent == nil
         return [
             Operation(

@@ -14,7 +14,12 @@ extension Role {
     /// The kinds whose keys appear in paths.
     public var kinds: [Kind] {
         switch self {
-        case .agent: [Bridge.kind, Port.kind, Tunnel.kind, StaticMAC.kind]
+        case .agent:
+            [
+                Bridge.kind, Port.kind, Tunnel.kind, StaticMAC.kind, Rule.kind, Mirror.kind, Underlay.kind,
+                StaticRoute.kind,
+                Neighbor.kind,
+            ]
         case .controller: [FleetHost.kind, Network.kind, Attachment.kind]
         }
     }
@@ -27,12 +32,20 @@ public enum Operations {
         + Port.operations
         + Tunnel.operations
         + StaticMAC.operations
+        + Rule.operations
+        + Mirror.operations
+        + Underlay.operations
+        + StaticRoute.operations
+        + Neighbor.operations
         + Batch.operations(of: .agent)
         + HostState.operations
         + EventPage.operations
         + ListenerDocument.operations
+        + LivenessDocument.operations
         + DatapathDocument.operations
         + FlowDocument.operations
+        + CaptureQuery.operations
+        + TraceDocument.operations
         + Version.operations
         + service(
             ready:
@@ -48,6 +61,9 @@ public enum Operations {
         + Attachment.operations
         + Batch.operations(of: .controller)
         + FleetStatus.operations
+        + EnrolmentDocument.operations
+        + FleetTraceDocument.operations
+        + LivenessPair.operations
         + EventPage.operations
         + Version.operations
         + service(
@@ -57,6 +73,8 @@ public enum Operations {
 
     /// Prometheus text exposition format 0.0.4.
     static let metricsMediaType = "text/plain; version=0.0.4; charset=utf-8"
+    /// What a client asks for that wants text for people.
+    public static let plainMediaType = "text/plain"
     static let textMediaType = "text/plain; charset=utf-8"
 
     private static func service(ready: String) -> [Operation] {
@@ -78,13 +96,13 @@ public enum Operations {
     private static func health(_ id: OperationID, _ path: String, _ summary: String) -> Operation {
         Operation(
             id, .get, path, tag: Operation.serviceTag, summary: summary, query: [.verbose],
-            answers: [.init(200, .text(textMediaType))], problems: Operation.serviceProblems)
+            answers: [.init(200, .text(textMediaType))], access: .anyone, problems: Operation.serviceProblems)
     }
 
     private static func healthCheck(_ id: OperationID, _ path: String, _ summary: String) -> Operation {
         Operation(
             id, .get, path, tag: Operation.serviceTag, summary: summary,
-            answers: [.init(200, .text(textMediaType))], problems: Operation.readProblems)
+            answers: [.init(200, .text(textMediaType))], access: .anyone, problems: Operation.readProblems)
     }
 }
 

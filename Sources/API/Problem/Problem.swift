@@ -2,7 +2,6 @@
 // it, the server fills in `instance` and `requestID`, the command line decodes it with the same schema.
 
 public import JSON
-public import Wire
 
 public struct Problem: Error, Record {
     /// `application/problem+json` (RFC 9457 §3).
@@ -99,26 +98,5 @@ extension Problem {
             .stringTooLong:
             self.init(.malformedJSON, jsonError.description)
         }
-    }
-
-    /// A path segment that cannot be a key of its kind.
-    public static func badKey(_ text: String, of kind: Kind) -> Problem {
-        let wanted = kind.key == .name ? Name.codec.wanted : Codec<MACAddress>.unicast.wanted
-        let found = FieldError.excerpt(of: .string(text))
-        return Problem(.malformedRequest, "\(kind.singular) in the path: wanted \(wanted), found \(found)")
-    }
-}
-
-extension Kind {
-    /// The name in a path segment, or `malformed_request` saying what a name is.
-    public func name(in segment: String) throws(Problem) -> Name {
-        guard let name = Name(segment) else { throw .badKey(segment, of: self) }
-        return name
-    }
-
-    /// The station address in a path segment, or `malformed_request` saying what one is.
-    public func mac(in segment: String) throws(Problem) -> MACAddress {
-        guard let mac = MACAddress(segment), mac.isStation else { throw .badKey(segment, of: self) }
-        return mac
     }
 }

@@ -6,6 +6,8 @@ import JSON
 public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
     case malformedRequest = "malformed_request"
     case malformedJSON = "malformed_json"
+    case unauthenticated
+    case forbidden
     case notFound = "not_found"
     case methodNotAllowed = "method_not_allowed"
     case notAcceptable = "not_acceptable"
@@ -22,6 +24,8 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
     case unsupportedMediaType = "unsupported_media_type"
     case invalidResource = "invalid_resource"
     case digestMismatch = "digest_mismatch"
+    case rateLimited = "rate_limited"
+    case invalidFilter = "invalid_filter"
     case kernelRefused = "kernel_refused"
     case storageFailed = "storage_failed"
     case unavailable
@@ -33,6 +37,8 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
     public var status: Int {
         switch self {
         case .malformedRequest, .malformedJSON: 400
+        case .unauthenticated: 401
+        case .forbidden: 403
         case .notFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
@@ -43,7 +49,8 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .bodyTooLarge: 413
         case .uriTooLong: 414
         case .unsupportedMediaType: 415
-        case .invalidResource, .digestMismatch: 422
+        case .invalidResource, .digestMismatch, .invalidFilter: 422
+        case .rateLimited: 429
         case .kernelRefused, .storageFailed: 500
         case .unavailable, .notLeader: 503
         case .timeout: 504
@@ -56,6 +63,8 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         switch self {
         case .malformedRequest: "The request is malformed"
         case .malformedJSON: "The body is not JSON"
+        case .unauthenticated: "Not authenticated"
+        case .forbidden: "Not allowed"
         case .notFound: "Not found"
         case .methodNotAllowed: "Method not allowed"
         case .notAcceptable: "Not acceptable"
@@ -72,6 +81,8 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .unsupportedMediaType: "Unsupported media type"
         case .invalidResource: "The resource is invalid"
         case .digestMismatch: "The digest is not that of the content"
+        case .rateLimited: "Too many requests"
+        case .invalidFilter: "The capture filter is invalid"
         case .kernelRefused: "The kernel refused"
         case .storageFailed: "The state could not be stored"
         case .unavailable: "Unavailable"
@@ -88,6 +99,11 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
             "The path, a query parameter or a header cannot be understood. The detail says which; mend it."
         case .malformedJSON:
             "The body breaks JSON's grammar, repeats a key or nests too deep. The detail has line and column."
+        case .unauthenticated:
+            "Nobody is known by what was sent, or nothing was: send a bearer token, or show a client certificate that "
+                + "is accepted and has not expired."
+        case .forbidden:
+            "Who asks may not do this: the detail says which role it takes. Or a page of another site asks."
         case .notFound:
             "Nothing has this path: the resource or one it belongs to does not exist. List the collection."
         case .methodNotAllowed:
@@ -120,6 +136,10 @@ public enum ProblemCode: String, CaseIterable, Sendable, FieldValue {
         case .digestMismatch:
             "The digest sent with a state is not the digest of its resources. Mend how it is computed, or what was "
                 + "lost on the way."
+        case .rateLimited:
+            "This source asks too often, or failed to say who it is too often. Wait as long as Retry-After says."
+        case .invalidFilter:
+            "libpcap does not understand the filter. The detail has its words, and how far it could be read."
         case .kernelRefused:
             "A system call failed and the change was rolled back. The detail names the call and the errno."
         case .storageFailed: "The state database cannot be written. The detail has its error; see the log."

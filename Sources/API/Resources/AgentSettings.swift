@@ -3,14 +3,6 @@
 import JSON
 import Wire
 
-/// How the agent reaches the underlay network.
-public enum UnderlayDriver: String, CaseIterable, Sendable, FieldValue {
-    /// The fastest that works here.
-    case auto
-    /// The kernel's UDP sockets.
-    case socket
-}
-
 /// Use of the kernel's segmentation and receive offloads.
 public enum OffloadMode: String, CaseIterable, Sendable, FieldValue {
     /// What works here, tried at start.
@@ -37,10 +29,11 @@ public enum LogFormat: String, CaseIterable, Sendable, FieldValue {
     case json
 }
 
-public struct AgentSettings: Record {
-    /// Loopback only: there is no authentication on the plain port.
+public struct AgentSettings: ServiceSettings {
+    /// Anything but loopback wants TLS and authentication.
     public var listen = ListenAddress(.v4(IPv4Address(rawValue: 0x7F00_0001)), port: 8640)
     public var socket: String?
+    public var access = AccessSettings()
     public var state = "/var/lib/viaduct/agent.db"
     public var underlayDriver = UnderlayDriver.auto
     public var offload = OffloadMode.auto
@@ -53,6 +46,10 @@ public struct AgentSettings: Record {
     public var strictVXLAN = true
     /// Of each forwarding thread.
     public var flowLimit = 65_536
+    /// CAP_SYS_ADMIN is kept.
+    public var guestNamespaces = false
+    /// CAP_NET_RAW is kept.
+    public var packetSockets = true
 
     public init() {}
 
@@ -63,11 +60,13 @@ public struct AgentSettings: Record {
         Field(
             "socket", \.socket, as: .text(.socketPath), doc: "Path of a Unix socket that serves the API too.",
             example: "/run/viaduct/agent.sock")
+        accessFields
         Field(
             "state", \.state, as: .text(.path), doc: "Path of the database with what was written by PUT.",
             example: "/var/lib/viaduct/agent.db")
         Field(
-            "underlay_driver", \.underlayDriver, doc: "auto takes the fastest that works; socket is UDP.",
+            "underlay_driver", \.underlayDriver,
+            doc: "What auto means in /v1/underlay. auto there and here: the fastest that works.",
             example: "auto")
         Field(
             "offload", \.offload,
@@ -98,5 +97,15 @@ public struct AgentSettings: Record {
             "flow_limit", \.flowLimit, range: 1000...1_000_000,
             doc: "Cached decisions each forwarding thread keeps; when full, the least used make room.",
             example: 65536)
+        Field(
+            "guest_namespaces", \.guestNamespaces,
+            doc:
+                "Ports may be in network namespaces of guests, which takes CAP_SYS_ADMIN; false gives that up.",
+            example: true)
+        Field(
+            "packet_sockets", \.packetSockets,
+            doc:
+                "system ports and the native driver may be used, which takes CAP_NET_RAW; false gives that up.",
+            example: true)
     }
 }

@@ -114,7 +114,7 @@ extension Batch {
 
     private static func summary(_ service: Role) -> String {
         let step = service == .agent ? ", one step of the datapath" : ""
-        let lists = service.kinds.filter { $0.key == .name }.map(\.plural)
+        let lists = service.kinds.filter { $0.ownKeys.map(\.form) == [.name] }.map(\.plural)
         let last = lists.last ?? ""
         return
             "Do many writes as one: all or nothing, one transaction\(step). If-Match and If-None-Match are about "

@@ -3,7 +3,22 @@
 import JSON
 public import Wire
 
-public struct Bridge: Resource {
+/// One line of a bridge's map.
+public struct VLANMapping: Record {
+    public var vlan = 1
+    public var vni = VNI(truncating: 0)
+
+    public init() {}
+
+    public static let schema = Schema<VLANMapping>(summary: "A VLAN here that is a VNI in tunnels.") {
+        Field(
+            "vlan", \.vlan, range: VLANMatch.ids, doc: "0: frames without a tag.", example: 10, required: true
+        )
+        Field("vni", \.vni, doc: "VXLAN network identifier.", example: 5010, required: true)
+    }
+}
+
+public struct Bridge: Resource, VLANMember {
     public static let kind = Kind("bridge", plural: "bridges", example: "br0")
 
     /// More addresses on one interface are a mistake rather than a network.
@@ -25,6 +40,12 @@ public struct Bridge: Resource {
     public var flooding = Flooding.headEndReplication
     /// Answer ARP and neighbour solicitations for addresses of static entries.
     public var neighSuppress = true
+    /// Of tunnels whose VNI is that of the flow.
+    public var vlanVNI: [VLANMapping]?
+    /// Of the local port, as the next two.
+    public var vlanMode: VLANMode?
+    public var tag: Int?
+    public var trunks: [Int]?
 
     public init() {}
 
@@ -68,12 +89,43 @@ public struct Bridge: Resource {
                 "Answer ARP requests and neighbour solicitations of local ports for the addresses (ips) of static "
                 + "entries, instead of flooding them.",
             example: true)
+        Field(
+            "vlan_vni", \.vlanVNI, as: .list(of: .record, limit: 4095),
+            doc:
+                "For tunnels whose vni is \"flow\": frames of the VLAN go out untagged with the VNI, and come in the "
+                + "other way round. Where there is a map, other VLANs and VNIs do not pass. Default: none.")
+        vlanModeField
+        tagField
+        trunksField
     }
 
     /// The least MTU on which the kernel keeps IPv6 (RFC 8200 §5).
     static let smallestIPv6MTU = 1280
 
-    public func crossFieldErrors() -> [FieldError] {
+    public func crossFieldErrors() -> [FieldError] { mtuErrors() + mappingErrors() + vlanErrors() }
+
+    private func mappingErrors() -> [FieldError] {
+        var (vlans, vnis): (Set<Int>, Set<VNI>) = ([], [])
+        var errors: [FieldError] = []
+        for (index, line) in (vlanVNI ?? []).enumerated() {
+            let pointer = JSONPointer().appending("vlan_vni").appending(index)
+            if !vlans.insert(line.vlan).inserted {
+                errors.append(
+                    FieldError(
+                        at: pointer.appending("vlan"), .invalidValue, wanted: "each VLAN once",
+                        found: "\(line.vlan)"))
+            }
+            if !vnis.insert(line.vni).inserted {
+                errors.append(
+                    FieldError(
+                        at: pointer.appending("vni"), .invalidValue, wanted: "each VNI once",
+                        found: "\(line.vni)"))
+            }
+        }
+        return errors
+    }
+
+    private func mtuErrors() -> [FieldError] {
         guard let mtu, mtu < Bridge.smallestIPv6MTU, addresses.contains(where: { !$0.address.isIPv4 })
         else { return [] }
         return [

@@ -1,12 +1,13 @@
-// A static entry of a bridge's MAC table: never aged, never moved by learning. Its key is the address.
-// The collection shows learned entries beside the written ones, as `MACEntry`.
+// A static entry of a bridge's MAC table: never aged, never moved by learning. Its key is the address,
+// "02:00:00:00:00:09", or with the VLAN the station is in, "02:00:00:00:00:09@20". The collection shows learned entries
+// beside the written ones, as `MACEntry`.
 
 import JSON
 public import Wire
 
 public struct StaticMAC: Resource {
     public static let kind = Kind(
-        "mac", plural: "macs", key: .mac, example: "02:00:00:00:00:09", under: Bridge.kind)
+        "mac", plural: "macs", key: .station, example: "02:00:00:00:00:09", under: Bridge.kind)
 
     public static let addressLimit = 16
 

@@ -3,7 +3,7 @@
 import JSON
 public import Wire
 
-public struct Tunnel: Resource {
+public struct Tunnel: Resource, VLANMember {
     public static let kind = Kind("tunnel", plural: "tunnels", example: "vxlan1", under: Bridge.kind)
 
     /// VXLAN's UDP port (RFC 7348 §5); Linux and old Open vSwitch used 8472.
@@ -21,6 +21,11 @@ public struct Tunnel: Resource {
     public var dfDefault = true
     /// Send the outer UDP checksum, on both families.
     public var csum = true
+    public var vlanMode: VLANMode?
+    public var tag: Int?
+    public var trunks: [Int]?
+    /// Nil: no liveness.
+    public var bfd: BFDSettings?
 
     public init() { self.init(remoteIP: .prototype) }
 
@@ -53,9 +58,15 @@ public struct Tunnel: Resource {
         Field(
             "csum", \.csum, doc: "Send outer UDP checksums. Received ones are always verified.",
             example: true)
+        vlanModeField
+        tagField
+        trunksField
+        Field("bfd", \.bfd, as: .record, doc: "Liveness of the tunnel, by BFD. Default: none.")
     }
 
-    public func crossFieldErrors() -> [FieldError] {
+    public func crossFieldErrors() -> [FieldError] { localErrors() + vlanErrors() }
+
+    private func localErrors() -> [FieldError] {
         guard let localIP else { return [] }
         let pointer = JSONPointer().appending("local_ip")
         if localIP.isIPv4 != remoteIP.isIPv4 {

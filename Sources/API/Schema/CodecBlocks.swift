@@ -56,6 +56,21 @@ extension Codec {
     }
 }
 
+extension Codec where Value == Bool {
+    /// The one value of a member that is there or not.
+    static var onlyTrue: Codec {
+        Codec(
+            wanted: "true", jsonSchema: ["type": "boolean", "const": true], example: true,
+            decode: { value, pointer, findings in
+                if value == .bool(true) { return true }
+                let code: FieldErrorCode = if case .bool = value { .invalidValue } else { .wrongType }
+                findings.add(code, at: pointer, wanted: "true", found: value)
+                return nil
+            },
+            encode: { .bool($0) })
+    }
+}
+
 extension Codec where Value == Int {
     /// A JSON integer in a closed range. `10.0` is not an integer here.
     public static func integer(_ range: ClosedRange<Int>) -> Codec {

@@ -117,6 +117,7 @@ public final class Field<R: Record>: Sendable {
 
 @resultBuilder
 public enum SchemaBuilder<R: Record> {
-    public static func buildExpression(_ field: Field<R>) -> Field<R> { field }
-    public static func buildBlock(_ fields: Field<R>...) -> [Field<R>] { fields }
+    public static func buildExpression(_ field: Field<R>) -> [Field<R>] { [field] }
+    public static func buildExpression(_ fields: [Field<R>]) -> [Field<R>] { fields }
+    public static func buildBlock(_ fields: [Field<R>]...) -> [Field<R>] { fields.flatMap { $0 } }
 }

@@ -17,14 +17,21 @@ public struct Schema<R: Record>: Sendable {
     public let summary: String
     public let role: Role
     public let fields: [Field<R>]
+    /// How many of the fields a body may have; nil: any number.
+    public let memberCount: ClosedRange<Int>?
+    private let givenExample: JSONObject?
     /// Of the fields, in their order.
     private let names: [String]
 
+    /// - Parameter example: where the fields' own do not go together.
     public init(
-        summary: String, _ role: Role = .request, @SchemaBuilder<R> fields: () -> [Field<R>]
+        summary: String, _ role: Role = .request, memberCount: ClosedRange<Int>? = nil,
+        example: JSONObject? = nil, @SchemaBuilder<R> fields: () -> [Field<R>]
     ) {
         self.summary = summary
         self.role = role
+        self.memberCount = memberCount
+        givenExample = example
         self.fields = fields()
         names = self.fields.map { $0.name }
     }
@@ -45,6 +52,13 @@ public struct Schema<R: Record>: Sendable {
             return nil
         }
         let countBefore = findings.totalCount
+        if let memberCount, !memberCount.contains(object.members.count) {
+            let wanted = memberCount == 1...1 ? "exactly one" : "at least \(memberCount.lowerBound)"
+            findings.add(
+                .invalidValue, at: pointer, wanted: "\(wanted) of " + names.joined(separator: ", "),
+                found: object.members.isEmpty ? "none" : object.keys.joined(separator: ", "))
+            return nil
+        }
         var record = R()
         if role == .request { findUnknown(in: object, at: pointer, into: &findings) }
         for field in fields {
@@ -116,11 +130,18 @@ public struct Schema<R: Record>: Sendable {
         ]
         if !required.isEmpty { schema["required"] = .array(required.map { .string($0.name) }) }
         if role == .request { schema["additionalProperties"] = false }
+        if let memberCount {
+            schema["minProperties"] = .integer(Int64(memberCount.lowerBound))
+            if memberCount.upperBound < fields.count {
+                schema["maxProperties"] = .integer(Int64(memberCount.upperBound))
+            }
+        }
         return schema
     }
 
     /// A whole body put together from the fields' examples.
     public var example: JSONObject {
+        if let givenExample { return givenExample }
         var object = JSONObject()
         for field in fields {
             if let example = field.example { object[field.name] = example }

@@ -40,6 +40,8 @@ public struct StateCounts: Record {
     public var ports = 0
     public var tunnels = 0
     public var macs = 0
+    public var rules = 0
+    public var mirrors = 0
 
     public init() {}
 
@@ -48,6 +50,8 @@ public struct StateCounts: Record {
         Field("ports", \.ports, as: .count, doc: "Ports.", example: 1)
         Field("tunnels", \.tunnels, as: .count, doc: "Tunnels.", example: 1)
         Field("macs", \.macs, as: .count, doc: "Static MAC entries.", example: 1)
+        Field("rules", \.rules, as: .count, doc: "Rules.", example: 0)
+        Field("mirrors", \.mirrors, as: .count, doc: "Mirrors.", example: 0)
     }
 }
 
@@ -132,13 +136,14 @@ extension HostState {
                 + "nothing.",
             query: [.dryRun], request: SchemaReference(HostState.self),
             answers: [.init(201, .json(HostStateDocument.self)), .init(200, written)],
-            problems: pushProblems.union([.massDelete])),
+            access: .role(.controller), problems: pushProblems.union([.massDelete])),
         Operation(
             .patchState, .patch, path, tag: "state",
             summary:
                 "Push what differs from the state that is held. When the base is another one, send the complete "
                 + "state with PUT.",
             query: [.dryRun], request: SchemaReference(StateDelta.self),
-            answers: [.init(200, written)], problems: pushProblems.union([.baseMismatch])),
+            answers: [.init(200, written)], access: .role(.controller),
+            problems: pushProblems.union([.baseMismatch])),
     ]
 }

@@ -33,6 +33,8 @@ public struct BridgeStatus: Record {
     public var since: String?
     public var ports = 0
     public var tunnels = 0
+    public var rules = 0
+    public var mirrors = 0
     public var macs = MACTableStatus()
     public var counters = Counters()
 
@@ -52,6 +54,8 @@ public struct BridgeStatus: Record {
             example: "2026-11-22T14:00:00.000Z")
         Field("ports", \.ports, as: .count, doc: "Ports attached.", example: 1)
         Field("tunnels", \.tunnels, as: .count, doc: "Tunnels attached.", example: 1)
+        Field("rules", \.rules, as: .count, doc: "Rules.", example: 0)
+        Field("mirrors", \.mirrors, as: .count, doc: "Mirrors.", example: 0)
         Field("macs", \.macs, as: .record, doc: "The MAC table.")
         Field("counters", \.counters, as: .record, doc: "Of the local port.")
     }

@@ -13,6 +13,8 @@ public struct Counters: Record {
     public var rxCopies = 0
     public var icmpGenerated = 0
     public var neighAnswered = 0
+    public var punted = 0
+    public var originated = 0
     /// By the datapath's names of the reasons. Zeros are not written.
     public var drops: [String: Int] = [:]
 
@@ -38,7 +40,8 @@ public struct Counters: Record {
         Field(
             "rx_forwarded", \.rxForwarded, as: .count,
             doc:
-                "Packets that came in and were delivered at least once; the rest are rx_dropped and neigh_answered.",
+                "Packets that came in and were delivered at least once; the rest are rx_dropped, neigh_answered and "
+                + "punted.",
             example: 11)
         Field(
             "rx_copies", \.rxCopies, as: .count,
@@ -50,6 +53,12 @@ public struct Counters: Record {
         Field(
             "neigh_answered", \.neighAnswered, as: .count,
             doc: "ARP requests and neighbour solicitations that ended here, each in one answer.", example: 0)
+        Field(
+            "punted", \.punted, as: .count, doc: "Packets that came in for the agent itself: BFD.", example: 0
+        )
+        Field(
+            "originated", \.originated, as: .count, doc: "Packets the agent itself sent, or tried to: BFD.",
+            example: 0)
         Field(
             "drops", \.drops, as: .counts, doc: "Dropped packets by reason; only reasons that occurred.",
             example: ["unknown_vni": 1])

@@ -93,7 +93,7 @@ public struct DatapathDocument: Record {
 
     public static let schema = Schema<DatapathDocument>(summary: "The datapath as a whole.", .answer) {
         Field(
-            "driver", \.driver, as: .prose, doc: "How it reaches the underlay: socket is UDP sockets.",
+            "driver", \.driver, as: .prose, doc: "How it reaches the underlay: socket or native.",
             example: "socket")
         Field("flow_limit", \.flowLimit, as: .count, doc: "Most flows each thread keeps.", example: 65536)
         Field("total", \.total, as: .record, doc: "All threads together.")

@@ -10,6 +10,8 @@ public enum HealthCheck: String, CaseIterable, Sendable {
     case state
     /// The process has not been told to stop.
     case serving
+    /// The certificate the API shows has not expired; passes without one.
+    case certificate
 
     /// Of an agent's process alone: what a restart would mend.
     public static let live: [HealthCheck] = [.worker, .control]
@@ -18,7 +20,7 @@ public enum HealthCheck: String, CaseIterable, Sendable {
     /// Of a controller's process alone.
     public static let controllerLive: [HealthCheck] = [.control]
     /// Of a controller's API.
-    public static let controllerReady: [HealthCheck] = [.control, .state, .serving]
+    public static let controllerReady: [HealthCheck] = [.control, .state, .serving, .certificate]
 
     /// The checks of a path such as "/livez/{check}".
     static func under(_ path: String, of service: Role) -> [HealthCheck] {

@@ -10,6 +10,8 @@ public enum MACEntryType: String, CaseIterable, Sendable, FieldValue {
 
 public struct MACEntry: Record {
     public var mac: MACAddress
+    /// Nil for frames without one.
+    public var vlan: Int?
     /// A port or tunnel, or the bridge's own name.
     public var port: String
     public var type: MACEntryType
@@ -30,11 +32,14 @@ public struct MACEntry: Record {
         self.type = type
     }
 
+    public var key: StationKey { StationKey(mac, vlan: vlan ?? 0) }
+
     public init() { self.init(mac: .zero, port: "", type: .learned) }
 
     public static let schema = Schema<MACEntry>(summary: "Where a bridge finds one MAC address now.", .answer)
     {
         Field("mac", \.mac, doc: "The address, in lower case.", example: "02:00:00:00:00:09")
+        Field("vlan", \.vlan, as: .count, doc: "VLAN it is in; absent without one.", example: 20)
         Field(
             "port", \.port, as: .prose, doc: "Port or tunnel; the bridge's own name is its local port.",
             example: "vxlan1")

@@ -56,6 +56,12 @@ extension Version {
     static let operations: [Operation] = [
         Operation(
             .getVersion, .get, "/v1/version", tag: Operation.serviceTag, summary: "Say what runs.",
-            answers: [.init(200, .json(Version.self))], problems: Operation.serviceProblems)
+            answers: [.init(200, .json(Version.self))], problems: Operation.serviceProblems),
+        Operation(
+            .restart, .post, "/v1/restart", tag: Operation.serviceTag,
+            summary:
+                "Become the next process, of this or another version, without a gap: try it, then restart.",
+            answers: [.init(202, .json(Version.self))],
+            problems: Operation.serviceProblems.union([.conflict, .unavailable])),
     ]
 }

@@ -64,6 +64,9 @@ extension IPAddress: FieldValue {
         }
     }
 
+    /// Another machine on the same link can have it.
+    var isNeighbor: Bool { isHost && !isLoopback && !isIPv4Mapped }
+
     fileprivate var isIPv4Mapped: Bool {
         if case .v6(let address) = self { address.isIPv4Mapped } else { false }
     }
@@ -88,7 +91,7 @@ extension Codec where Value == IPAddress {
             wanted: "a unicast IPv4 or IPv6 address, not loopback or IPv4-mapped", jsonSchema: addressSchema,
             example: "192.0.2.11",
             parse: { text in
-                IPAddress(text).flatMap { $0.isHost && !$0.isLoopback && !$0.isIPv4Mapped ? $0 : nil }
+                IPAddress(text).flatMap { $0.isNeighbor ? $0 : nil }
             },
             print: \.description)
     }
@@ -106,6 +109,46 @@ extension Codec where Value == IPPrefix {
                     $0.length > 0 && $0 == $0.network && !$0.address.isMulticast ? $0 : nil
                 }
             },
+            print: \.description)
+    }
+}
+
+extension IPPrefix {
+    /// What a record holds until it is decoded.
+    static let prototype = IPPrefix(IPAddress.prototype)
+}
+
+extension Codec where Value == IPPrefix {
+    /// Where a route leads: "0.0.0.0/0" too. With host bits, the refusal names the network that was meant.
+    static var destination: Codec {
+        let wanted = "a unicast network such as \"10.0.0.0/8\", with no host bits set"
+        return Codec(
+            wanted: wanted, jsonSchema: ["type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]{1,3}$"],
+            example: "10.0.0.0/8",
+            decode: { value, pointer, findings in
+                guard case .string(let text) = value else {
+                    findings.add(.wrongType, at: pointer, wanted: wanted, found: value)
+                    return nil
+                }
+                guard let prefix = IPPrefix(text), !prefix.address.isMulticast else {
+                    findings.add(.invalidValue, at: pointer, wanted: wanted, found: value)
+                    return nil
+                }
+                guard prefix == prefix.network else {
+                    findings.add(
+                        .invalidValue, at: pointer, wanted: "\"\(prefix.network)\", with no host bits set",
+                        found: value)
+                    return nil
+                }
+                return prefix
+            },
+            encode: { .string($0.description) })
+    }
+
+    /// Any network; for answers.
+    static var anyPrefix: Codec {
+        .text(
+            wanted: "a network", jsonSchema: ["type": "string"], parse: { IPPrefix($0) },
             print: \.description)
     }
 }

@@ -95,7 +95,7 @@ public struct VNIRange: Hashable, Sendable, LosslessStringConvertible, FieldValu
 }
 
 /// One to five digits and nothing else: `UInt16(_:)` alone would take "+80".
-private func decimalPort(_ digits: Substring) -> UInt16? {
+func decimalPort(_ digits: Substring) -> UInt16? {
     guard (1...5).contains(digits.utf8.count), digits.utf8.allSatisfy({ (0x30...0x39).contains($0) })
     else { return nil }
     return UInt16(digits)

@@ -35,6 +35,9 @@ public struct Name: Hashable, Sendable, Comparable, LosslessStringConvertible {
         (left.high, left.low) < (right.high, right.low)
     }
 
+    /// Of the one there is.
+    public static let underlay = Name(unchecked: "underlay")
+
     /// What stands in a document before it is decoded.
     static let prototype = Name(unchecked: "unnamed")
 }

@@ -42,6 +42,9 @@ public struct SHA256: Hashable, Sendable, LosslessStringConvertible {
     /// The 32 bytes, first one first.
     public var bytes: [UInt8] { withUnsafeBytes(of: (word0, word1, word2, word3)) { Array($0) } }
 
+    /// Equality that takes the same time wherever two digests differ: for what is secret.
+    public func isSame(as other: SHA256) -> Bool { gnutls_memcmp(bytes, other.bytes, SHA256.byteCount) == 0 }
+
     /// Appends the text, in ASCII.
     public func appendDigits(to text: inout [UInt8]) {
         withUnsafeBytes(of: (word0, word1, word2, word3)) { bytes in

@@ -22,7 +22,7 @@ public enum StoreLocation: Hashable, Sendable, LosslessStringConvertible, FieldV
             )
             .map(String.init)
             guard members.count <= StoreLocation.memberLimit, Set(members).count == members.count,
-                members.allSatisfy({ $0.hasPrefix("http://") && AgentURL($0) != nil })
+                members.allSatisfy({ $0.hasPrefix("http") && AgentURL($0) != nil })
             else { return nil }
             self = .etcd(members)
         } else {
@@ -39,8 +39,9 @@ public enum StoreLocation: Hashable, Sendable, LosslessStringConvertible, FieldV
 
     public static var codec: Codec<StoreLocation> {
         .text(
-            wanted: "sqlite:/PATH, or etcd:http://HOST:PORT with up to \(memberLimit) URLs between commas",
-            jsonSchema: ["type": "string", "pattern": "^(sqlite:/[ -~]+|etcd:http://[!-~]+)$"],
+            wanted:
+                "sqlite:/PATH, or etcd:https://HOST:PORT or http:// with up to \(memberLimit) URLs between commas",
+            jsonSchema: ["type": "string", "pattern": "^(sqlite:/[ -~]+|etcd:https?://[!-~]+)$"],
             example: "sqlite:/var/lib/viaduct/controller.db", parse: { StoreLocation($0) },
             print: \.description)
     }

@@ -89,6 +89,14 @@ public struct TextRule: Sendable {
         graphic.contains(byte) && byte != UInt8(ascii: "/")
     }
 
+    /// A group of the host (useradd(8)), or its number.
+    static let group = TextRule(
+        wanted: "the name or number of a group", pattern: "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$",
+        byteCount: 1...32
+    ) { byte, index in
+        isAlphanumeric(byte) || byte == UInt8(ascii: "_") || (index > 0 && ".-".utf8.contains(byte))
+    }
+
     /// The key of a label.
     static let labelKey = TextRule(
         wanted:

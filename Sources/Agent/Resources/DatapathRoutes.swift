@@ -10,11 +10,20 @@ enum DatapathRoutes: Routes {
         },
         .listFlows: { call, agent async throws(Problem) in
             let (page, filter) = (try Page(call), try FlowFilter(call))
-            return .document(try await agent.core.flowDocuments(page, filter).json)
+            let list = try await agent.core.flowDocuments(page, filter)
+            return call.wantsText ? .text(list.flowText) : .document(list.json)
         },
         .flushFlows: { _, agent async throws(Problem) in
             await agent.core.flushFlows()
             return .noContent
         },
     ]
+}
+
+extension List<FlowDocument> {
+    /// One line each; a last one says where the next page is.
+    fileprivate var flowText: String {
+        let lines = items.map(\.text) + (nextPageToken.map { ["# more: page_token=\($0)"] } ?? [])
+        return lines.map { $0 + "\n" }.joined()
+    }
 }

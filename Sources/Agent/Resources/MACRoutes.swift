@@ -16,9 +16,9 @@ enum MACRoutes: Routes {
             let entries = try await agent.core.macEntries(of: call.name(Bridge.kind)).filter { entry in
                 [nil, entry.port].contains(port) && [nil, entry.type].contains(type)
             }
-            let byKey = Dictionary(uniqueKeysWithValues: entries.map { ("\($0.mac)", $0) })
+            let byKey = Dictionary(uniqueKeysWithValues: entries.map { ("\($0.key)", $0) })
             let list = try page.collect(byKey.keys.sorted()) { key throws(Problem) in byKey[key] }
-            return .document(list.json, tag: EntityTag(collection: entries.map { ("\($0.mac)", $0.place) }))
+            return .document(list.json, tag: EntityTag(collection: entries.map { ("\($0.key)", $0.place) }))
         },
         .getMAC: WriteHandlers.get(StaticMAC.kind),
         .putMAC: WriteHandlers.put(StaticMAC.kind),
@@ -58,7 +58,7 @@ extension MACEntry {
 
 extension AgentCore {
     /// Whether the table holds an address that nobody wrote.
-    func isLearned(_ mac: MACAddress, of owner: Name) throws(Problem) -> Bool {
+    func isLearned(_ mac: StationKey, of owner: Name) throws(Problem) -> Bool {
         guard try bridge(owner).0.macs[mac] == nil else { return false }
         return try macEntry(mac, of: owner).type == .learned
     }

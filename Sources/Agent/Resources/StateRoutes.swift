@@ -124,6 +124,9 @@ extension HostStateDocument {
             case .port: counts.ports += 1
             case .tunnel: counts.tunnels += 1
             case .mac: counts.macs += 1
+            case .rule: counts.rules += 1
+            case .mirror: counts.mirrors += 1
+            case .underlay, .route, .neighbor: break
             }
         }
     }

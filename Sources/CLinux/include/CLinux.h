@@ -22,7 +22,12 @@ enum {
     CLX_TUN_F_TSO_ECN = 0x08,
     CLX_TUN_F_USO4 = 0x20, /* Linux 6.2; only together with USO6 */
     CLX_TUN_F_USO6 = 0x40,
+    CLX_TUN_F_UDP_TUNNEL_GSO = 0x080, /* Linux 6.17 */
+    CLX_TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100,
     CLX_VIRTIO_NET_HDR_GSO_UDP_L4 = 5,
+    CLX_VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV4 = 0x20,
+    CLX_VIRTIO_NET_HDR_GSO_UDP_TUNNEL_IPV6 = 0x40,
+    CLX_VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM = 8,
 };
 
 /* The 10-byte virtio-net header every TAP and packet socket here speaks, little- = host-endian. */
@@ -36,12 +41,32 @@ struct clx_vnet_header {
 };
 _Static_assert(sizeof(struct clx_vnet_header) == 10, "linux/virtio_net.h: virtio_net_hdr is 10 bytes");
 
+/* The 24-byte one an uplink's TAP speaks (virtio_net_hdr_v1_hash_tunnel): it can say of a superframe that it is
+ * inside a UDP tunnel. Offsets are from the start of the frame. */
+struct clx_tunnel_header {
+    struct clx_vnet_header base;
+    uint16_t buffer_count;
+    uint32_t hash_value;
+    uint16_t hash_report;
+    uint16_t padding;
+    uint16_t outer_transport_offset;
+    uint16_t inner_network_offset;
+};
+_Static_assert(sizeof(struct clx_tunnel_header) == 24, "linux/virtio_net.h: virtio_net_hdr_v1_hash_tunnel");
+
 /* An IP address and UDP port. family is AF_INET or AF_INET6; IPv4 uses address[0..3]. */
 struct clx_endpoint {
     uint16_t family;
     uint16_t port; /* host order */
     uint8_t address[16];
 };
+
+/* ---- capabilities of the calling thread, as a bit each (linux/capability.h) ---- */
+int clx_capabilities(uint64_t *effective);
+/* Gives up all others for good, and whatever an executed program could gain. */
+int clx_capabilities_keep(uint64_t kept);
+/* Has a program that the thread executes have what it has itself. */
+int clx_capabilities_pass_on(void);
 
 /* ---- TAP ---- */
 /* Creates a TAP with a virtio-net header in the calling thread's network namespace.
@@ -52,10 +77,26 @@ int clx_tap_open(const char *name, unsigned offloads);
  * where it was created. Each descriptor reads and writes a queue of its own. */
 int clx_tap_open_queues(const char *name, unsigned offloads);
 int clx_tap_join(const char *name);
+/* Attaches to a persistent TAP that is there: kept (clx_tap_keep), or made for this user. -EPERM: for another; -EINVAL:
+ * no TAP, or without queues that `more_queues` asks for; -EBUSY: somebody has it; -ENODEV: it does not persist. */
+int clx_tap_attach(const char *name, unsigned offloads, int more_queues);
+/* Has the TAP outlive its descriptors, or end with them as usual. */
+int clx_tap_keep(int fd, int on);
+/* 1 when the TAP has queues, 0 when not, -EINVAL when it is no TAP with a virtio-net header. */
+int clx_tap_queues(int fd);
+/* A descriptor of the network namespace that the TAP is in now. */
+int clx_tap_namespace(int fd);
+/* A descriptor of the one it was opened in, which the TAP's descriptor keeps. */
+int clx_tap_birthplace(int fd);
 /* Says anew what the TAP's other end, we, can take: CLX_TUN_F_*. -EINVAL: the kernel knows one of them not. */
 int clx_tap_set_offloads(int fd, unsigned offloads);
 /* Name of the interface behind a TAP descriptor now, wherever it has been renamed to. */
 int clx_tap_name(int fd, char name[16]);
+
+/* An uplink: a TAP with the 24-byte header, which takes and gives superframes in UDP tunnels. `more_queues`: others
+ * will join with clx_uplink_join. -EINVAL: the kernel does not know such superframes (before Linux 6.17). */
+int clx_uplink_open(const char *name, unsigned offloads, int more_queues);
+int clx_uplink_join(const char *name);
 
 /* ---- packet socket ---- */
 /* Attaches to an interface: raw frames both ways with virtio-net headers, promiscuous, own
@@ -72,6 +113,18 @@ struct clx_raw_frame {
     struct clx_vnet_header offload;
 };
 int clx_packet_receive(int fd, struct clx_raw_frame *frames, unsigned count);
+/* Index of the interface a packet socket is bound to. */
+int clx_packet_interface(int fd);
+/* A packet socket that only sends: raw frames with virtio-net headers, by one interface. */
+int clx_packet_open_sender(int interface_index, int buffer_bytes);
+
+/* Longest frame a neighbour socket gives; what is longer is cut. */
+enum { CLX_NEIGHBOR_FRAME = 2048 };
+/* Hears, of one EtherType (host order) on an interface, what is about neighbours or packets that did not arrive: ARP;
+ * ICMPv6 neighbour solicitations, advertisements and "packet too big"; ICMP "destination unreachable". Only untagged
+ * frames to this host, a group or all. Sends any frame. Bound to one EtherType it costs nothing for what is sent, nor
+ * for what tc has redirected. */
+int clx_neighbor_open(int interface_index, uint16_t ether_type);
 
 /* ---- UDP ---- */
 enum {
@@ -87,6 +140,8 @@ int clx_udp_open(const struct clx_endpoint *local, unsigned flags, int buffer_by
  * by a hash of its addresses and ports. */
 int clx_udp_share(int fd);
 int clx_udp_port(int fd);
+/* AF_INET or AF_INET6 of a UDP socket; -EINVAL for another kind of socket. */
+int clx_udp_family(int fd);
 /* Datagrams this socket had to drop (full buffer, bad checksum) since it was opened. */
 int64_t clx_socket_drops(int fd);
 /* MTU of the route to `remote` (with `local` as source when its family is non-zero), bytes. */
@@ -119,6 +174,12 @@ struct clx_message {
 /* Sends in order; returns how many went out, or -errno of the first when none did. */
 int clx_udp_send(int fd, const struct clx_message *messages, unsigned count);
 
+/* ---- ICMP ---- */
+/* A raw socket that takes echo replies and "too big" of a family in (IPv4: with the IP header before them), and
+ * sends echo requests with DF, as large as the interface takes, whatever path MTU the kernel has learned. For
+ * clx_udp_send and clx_udp_receive, without ports. The kernel writes the checksum of ICMPv6. */
+int clx_icmp_open(int family);
+
 /* ---- events ---- */
 enum { CLX_EPOLL_IN = 1, CLX_EPOLL_ERR = 8, CLX_EPOLL_HUP = 16 };
 struct clx_event {
@@ -133,6 +194,16 @@ int clx_eventfd_create(void);
 int clx_eventfd_signal(int fd);
 int clx_eventfd_drain(int fd);
 
+/* ---- eBPF on the way in to an interface (linux/bpf.h; tcx links: Linux 6.6) ---- */
+/* Loads a program of BPF_PROG_TYPE_SCHED_CLS; -EACCES and -EINVAL leave the verifier's words in `log`. */
+int clx_bpf_load(const uint64_t *instructions, unsigned count, char *log, unsigned log_bytes);
+/* Runs it for all that comes in by an interface, until the descriptor that is returned is closed. */
+int clx_tcx_attach(int program, int interface_index);
+/* Has a link run another program, from one packet to the next. */
+int clx_tcx_replace(int link, int program);
+/* Index of the interface that a link is attached to. */
+int clx_tcx_interface(int link);
+
 /* ---- netlink, namespaces, threads, files ---- */
 int clx_netlink_open(uint32_t groups);
 /* Moves the calling thread into the network namespace behind fd. */
@@ -144,12 +215,35 @@ int clx_name_thread(const char *name);
 int clx_open_read(const char *path);
 /* Opens or creates a file and takes an exclusive lock; -EWOULDBLOCK when another process holds it. */
 int clx_lock_file(const char *path);
+int clx_close_on_exec(int fd, int on);
+/* The same of all descriptors from `first` on. */
+int clx_close_all_on_exec(int first);
+/* A file in memory with these bytes. */
+int clx_memory_file(const char *name, const void *bytes, size_t count);
+/* execve(2), with SIGTERM, SIGINT and SIGHUP held back until the next program wants to hear of them, and no other
+ * signal. Returns only when it fails. */
+int clx_exec(const char *path, char *const arguments[], char *const environment[]);
+enum { CLX_DESCRIPTORS_PER_MESSAGE = 250 };
+struct sockaddr;
+/* A datagram of text and descriptors to a Unix socket (unix(7), SCM_RIGHTS). */
+int clx_send_descriptors(int socket, const struct sockaddr *name, unsigned name_bytes, const char *text,
+                         const int *descriptors, unsigned count);
 uint64_t clx_monotonic_ms(void);
 uint64_t clx_monotonic_ns(void);
+/* Since 1970. */
+uint64_t clx_real_ns(void);
 /* CPU time of the calling thread. */
 uint64_t clx_thread_cpu_ns(void);
 /* Gives the heap's free pages back to the kernel; 1 when there were any. */
 int clx_trim_heap(void);
+/* How many heaps threads share from now on, and what each keeps at its end, in bytes: mallopt(3). 0 when it failed. */
+int clx_tune_heap(int count, int kept);
+/* Whether a feature of an interface (a name of `ethtool -k`) is on: 1 or 0; -ENOENT: it has none of that name. */
+int clx_device_feature(const char *interface, const char *name);
+/* Whether something disciplines the system's clock: 1 or 0. */
+int clx_clock_is_synchronized(void);
+/* The magic number of the file system a path is on (linux/magic.h), and the bytes others than root may still have. */
+int clx_file_system(const char *path, uint32_t *type, uint64_t *free_bytes);
 /* "ENODEV" for ENODEV; NULL for a number without a name. */
 const char *clx_errno_name(int code);
 

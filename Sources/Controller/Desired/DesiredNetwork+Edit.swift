@@ -21,6 +21,9 @@ struct NetworkEdit {
     func changes<Value: Equatable>(_ field: KeyPath<Network, Value>, to spec: Network) -> Bool {
         before.map { $0[keyPath: field] != spec[keyPath: field] } ?? false
     }
+
+    /// Whether all its tunnels are other ones now.
+    func changesTunnels(to spec: Network) -> Bool { changes(\.dstPort, to: spec) || changes(\.bfd, to: spec) }
 }
 
 /// What has been touched on each host.
@@ -128,7 +131,7 @@ extension DesiredNetwork {
         let all = members.hosts.union(members.left)
         var result: [Name: Set<StatePath>] = [:]
         for host in members.hosts.subtracting(members.joined) {
-            let isChanged = edit.changes(\.dstPort, to: spec) || edit.readdressed.contains(host)
+            let isChanged = edit.changesTunnels(to: spec) || edit.readdressed.contains(host)
             let tunnels = (isChanged ? all : peers).lazy.filter { $0 != host }
             result[host] = shared.union(tunnels.map { .tunnel(name, $0) })
             guard edit.changes(\.subnets, to: spec), let place = places[host] else { continue }
@@ -152,7 +155,7 @@ extension DesiredNetwork {
         for host in members.joined { places[host] = DesiredPlace() }
         rewriteStations(edit)
         rewritePorts(edit, network)
-        let isRewritten = edit.changes(\.dstPort, to: network.spec)
+        let isRewritten = edit.changesTunnels(to: network.spec)
         let others = members.joined.union(edit.readdressed)
         let gone = members.left.union(others)
         for host in members.hosts {

@@ -42,6 +42,7 @@ extension FleetNetwork {
             var tunnel = Tunnel(remoteIP: other)
             tunnel.localIP = own
             tunnel.dstPort = spec.dstPort
+            tunnel.bfd = spec.bfd
             return tunnel
         }
         return nil

@@ -56,7 +56,7 @@ enum FleetID: Hashable, Comparable, Sendable {
 
     /// The resource of `kind` with these keys.
     init(_ kind: Kind, _ keys: [String]) throws(Problem) {
-        guard keys.count == kind.lineage.count, let first = keys.first, let last = keys.last else {
+        guard keys.count == kind.keys.count, let first = keys.first, let last = keys.last else {
             throw Problem(.malformedRequest, "wanted the path of a \(kind.singular)")
         }
         switch kind {

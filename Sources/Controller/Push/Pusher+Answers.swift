@@ -160,7 +160,7 @@ extension Pusher {
     private mutating func refused(
         _ problem: Problem, _ flight: Flight, _ now: Duration, _ random: inout some RandomNumberGenerator
     ) -> PushOutcome {
-        if problem.status >= 500 {
+        if problem.status >= 500 || problem.code == .rateLimited {
             doubt(flight.push)
             return fail(HostTrouble(problem), now, &random)
         }

@@ -1,18 +1,21 @@
 /// The HTTP/1.1 client of the command line and of a controller: one server, any number of requests at once.
 ///
-/// Connections are kept and reused. It follows no redirect, obeys no proxy of the environment, speaks only
-/// plain HTTP and bounds everything a server can make it hold. Clients may share a pool; by itself a client has
+/// Connections are kept and reused. It follows no redirect, obeys no proxy of the environment, goes on with a server
+/// by https only when its certificate is good and has the name asked for, and bounds everything a server can make it
+/// hold. Clients may share a pool; by itself a client has
 /// one of its own. A client that is released finishes what is under way.
 public final class HTTPClient: Sendable {
     public let address: HTTPClientAddress
     public let limits: HTTPClientLimits
+    private let identity: HTTPClientIdentity
     private let pool: HTTPClientPool
 
     public init(
         _ address: HTTPClientAddress, pool: HTTPClientPool = HTTPClientPool(limits: .oneServer),
-        limits: HTTPClientLimits = HTTPClientLimits()
+        limits: HTTPClientLimits = HTTPClientLimits(), identity: HTTPClientIdentity = HTTPClientIdentity()
     ) {
         self.address = address
+        self.identity = identity
         self.pool = pool
         self.limits = limits
     }
@@ -40,7 +43,8 @@ public final class HTTPClient: Sendable {
     private func perform(
         _ request: HTTPClientRequest, deliver: (@Sendable ([UInt8]) -> Bool)?
     ) async throws(HTTPClientError) -> HTTPClientResponse {
-        let transfer = try Transfer(request, to: address, limits: limits, deliver: deliver)
+        let transfer = try Transfer(
+            request, to: address, limits: limits, identity: identity, deliver: deliver)
         let loop = pool.loop
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

@@ -51,6 +51,10 @@ extension HTTPClientError {
             return HTTPClientError(.unreachable, "cannot reach \(address): no such host")
         case CURLE_COULDNT_CONNECT where !isSent:
             return HTTPClientError(.unreachable, "cannot reach \(address): \(reason)\(advice(errorNumber))")
+        // Of the handshake: the server is not who it shall be, or the files of this side are no good.
+        case CURLE_SSL_CONNECT_ERROR where !isSent, CURLE_PEER_FAILED_VERIFICATION where !isSent,
+            CURLE_SSL_CERTPROBLEM where !isSent, CURLE_SSL_CACERT_BADFILE where !isSent:
+            return HTTPClientError(.unreachable, "cannot reach \(address): TLS: \(lowercased(detail))")
         case CURLE_OPERATION_TIMEDOUT where !isSent:
             let waited = min(connectSeconds, totalSeconds ?? connectSeconds)
             return HTTPClientError(

@@ -91,6 +91,9 @@ public struct HTTPClientLimits: Equatable, Sendable {
     /// How long a stream may say nothing: three of the server's keep-alives. Whole seconds, and libcurl
     /// looks at an average, so it may take some seconds more.
     public var silenceSeconds: Double
+    /// Age of the oldest connection used where there is a list of revoked certificates, which libcurl reads when it
+    /// connects. Whole seconds.
+    public var listedSeconds: Int
     /// Body of an answer that is collected. A list of 1,000 tunnels with counters is below 2 MiB.
     public var bodyByteCount: Int
     /// Status line and header fields of one answer.
@@ -98,11 +101,12 @@ public struct HTTPClientLimits: Equatable, Sendable {
 
     public init(
         connectSeconds: Double = 3, totalSeconds: Double = 30, silenceSeconds: Double = 45,
-        bodyByteCount: Int = 64 << 20, headByteCount: Int = 64 << 10
+        listedSeconds: Int = 60, bodyByteCount: Int = 64 << 20, headByteCount: Int = 64 << 10
     ) {
         self.connectSeconds = connectSeconds
         self.totalSeconds = totalSeconds
         self.silenceSeconds = silenceSeconds
+        self.listedSeconds = listedSeconds
         self.bodyByteCount = bodyByteCount
         self.headByteCount = headByteCount
     }

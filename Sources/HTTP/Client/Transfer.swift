@@ -18,6 +18,7 @@ final class Transfer: @unchecked Sendable {
     private let request: HTTPClientRequest
     private let target: String
     private let limits: HTTPClientLimits
+    private let identity: HTTPClientIdentity
     private let deliver: (@Sendable ([UInt8]) -> Bool)?
     /// Nil once it has been called.
     private var report: (@Sendable (TransferLoop.Outcome) -> Void)?
@@ -38,11 +39,12 @@ final class Transfer: @unchecked Sendable {
 
     init(
         _ request: HTTPClientRequest, to address: HTTPClientAddress, limits: HTTPClientLimits,
-        deliver: (@Sendable ([UInt8]) -> Bool)?
+        identity: HTTPClientIdentity = HTTPClientIdentity(), deliver: (@Sendable ([UInt8]) -> Bool)?
     ) throws(HTTPClientError) {
         self.request = request
         self.address = address
         self.limits = limits
+        self.identity = identity
         self.deliver = deliver
         target = try request.target()
         let totalSeconds = deliver == nil ? request.totalSeconds ?? limits.totalSeconds : request.totalSeconds
@@ -88,7 +90,8 @@ final class Transfer: @unchecked Sendable {
         set(CURLOPT_URL, address.origin + target)
         if case .unix(let path) = address.place { set(CURLOPT_UNIX_SOCKET_PATH, path) }
         set(CURLOPT_PATH_AS_IS, 1)
-        set(CURLOPT_PROTOCOLS_STR, "http")
+        set(CURLOPT_PROTOCOLS_STR, address.isEncrypted ? "https" : "http")
+        if address.isEncrypted { isSet = setTLS(easy) && isSet }
         set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
         set(CURLOPT_FOLLOWLOCATION, 0)
         // Empty text means none, not even the one `http_proxy` names; the second keeps it from looking.
@@ -97,6 +100,7 @@ final class Transfer: @unchecked Sendable {
         set(CURLOPT_USERAGENT, "viaduct")
         set(CURLOPT_NOSIGNAL, 1)
         set(CURLOPT_MAXAGE_CONN, max(1, Int(idleSeconds)))
+        if identity.revocations != nil { set(CURLOPT_MAXLIFETIME_CONN, limits.listedSeconds) }
         set(CURLOPT_CONNECTTIMEOUT_MS, Self.milliseconds(connectSeconds))
         if let deadline { set(CURLOPT_TIMEOUT_MS, Self.milliseconds(until: deadline)) }
         if deliver != nil {
@@ -107,6 +111,19 @@ final class Transfer: @unchecked Sendable {
         set(CURLOPT_CUSTOMREQUEST, request.method)
         if request.method == "HEAD" { set(CURLOPT_NOBODY, 1) }
         return isSet && setFields(easy) && setReceivers(easy)
+    }
+
+    private func setTLS(_ easy: UnsafeMutableRawPointer) -> Bool {
+        let files = [
+            (CURLOPT_CAINFO, identity.authorities), (CURLOPT_CRLFILE, identity.revocations),
+            (CURLOPT_SSLCERT, identity.certificate), (CURLOPT_SSLKEY, identity.key),
+        ]
+        return viaduct_curl_set_long(easy, CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2)) == CURLE_OK
+            && viaduct_curl_set_long(easy, CURLOPT_SSL_VERIFYPEER, 1) == CURLE_OK
+            && viaduct_curl_set_long(easy, CURLOPT_SSL_VERIFYHOST, 2) == CURLE_OK
+            && files.allSatisfy { option, path in
+                path.map { viaduct_curl_set_pointer(easy, option, $0) == CURLE_OK } ?? true
+            }
     }
 
     private func setBody(_ easy: UnsafeMutableRawPointer) -> Bool {

@@ -4,8 +4,10 @@ import API
 import Foundation
 import HTTP
 import JSON
+import Logging
 import REST
 import Testing
+import Trust
 
 @testable import Agent
 
@@ -43,6 +45,30 @@ extension OnTheHost {
             return codes
         }
 
+        /// What a caller meets who is nobody, or may only read, by TCP.
+        private func strangers(_ agent: TestAgent) async throws -> [String] {
+            let path = "\(agent.site.directory)/tokens"
+            try GuardedFile.write(
+                Array("ann read \(SHA256(of: Array("t1".utf8)))\n".utf8), to: path, mode: 0o600)
+            var settings = AccessSettings()
+            settings.tokens = path
+            let access = try AccessControl(settings)
+            let api = AgentAPI(
+                core: agent.core, health: agent.api.health, version: agent.api.version, access: access,
+                log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            let server = try api.listen(on: [.tcp(host: "127.0.0.1", port: 0)], limits: HTTPLimits())
+            let client = HTTPClient(try HTTPClientAddress("http://\(server.boundAddresses[0])"))
+            let write = HTTPClientRequest(
+                "POST", "/v1/batch", headers: [("Authorization", "Bearer t1")], body: [])
+            var codes = [try Problem.parse(try await client.send(write).body).code.rawValue]
+            while codes.last != "rate_limited", codes.count < 20 {
+                let reply = try await client.send(HTTPClientRequest("GET", "/v1/version"))
+                codes.append(try Problem.parse(reply.body).code.rawValue)
+            }
+            await server.stop(drainSeconds: 1)
+            return codes
+        }
+
         /// What a request alone can bring about, by the code it meets.
         private func requests(_ bridge: String, _ loop: String) -> [(String, Request)] {
             let json = [(name: "Content-Type", value: "application/json")]
@@ -56,6 +82,10 @@ extension OnTheHost {
             let name = bridge.split(separator: "/").last.map(String.init) ?? ""
             return [
                 ("malformed_request", Request(method: "GET", path: "/v1/bridges", query: [("x", "1")])),
+                (
+                    "invalid_filter",
+                    Request(method: "GET", path: "/v1/captures", query: [("filter", "tcp prot 80")])
+                ),
                 ("malformed_json", Request(method: "PUT", path: bridge, body: "{")),
                 ("not_found", Request(method: "GET", path: "\(bridge)x")),
                 ("method_not_allowed", Request(method: "POST", path: "/v1/bridges", body: "{}")),
@@ -124,6 +154,7 @@ extension OnTheHost {
                     let found = try await codes(agent, table.map(\.1))
                     #expect(found == table.map(\.0))
                     met.formUnion(found.filter { $0 != "201" })
+                    met.formUnion(try await strangers(agent))
                     let write = Request(method: "PUT", path: bridge, body: #"{"vni":9}"#)
                     try agent.store.close()
                     met.formUnion(try await codes(agent, [write]))

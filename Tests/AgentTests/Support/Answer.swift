@@ -19,7 +19,9 @@ struct Answer: Sendable {
     func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
 
     /// Null when the body is no JSON.
-    var json: JSONValue { (try? JSONValue.parse(Array(text.utf8))) ?? .null }
+    var json: JSONValue {
+        (try? JSONValue.parse(Array(text.utf8), limits: JSONLimits(memberCount: 100_000))) ?? .null
+    }
     var items: [JSONValue] { json["items"]?.arrayValue ?? [] }
     var code: String? { json["code"]?.stringValue }
     var detail: String { json["detail"]?.stringValue ?? "" }

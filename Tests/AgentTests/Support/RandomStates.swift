@@ -30,6 +30,19 @@ extension DesiredState {
         for name in ["br0", "br1", "br2"] where random.chance(60) {
             state.bridges[name.name] = .random(&random)
         }
+        state.underlay.pmtuProbe = random.chance(30)
+        for name in ["r0", "r1"] where random.chance(50) {
+            state.routes[name.name] = StaticRoute(
+                destination: ["10.0.0.0/8", "2001:db8::/32"].compactMap { IPPrefix($0) }[
+                    random.chance(50) ? 0 : 1])
+            state.routes[name.name]?.type = random.chance(50) ? .blackhole : .unreachable
+        }
+        for ifname in ["eth0", "eth1"] where random.chance(50) {
+            let id = NeighborID(
+                ifname: ifname, ip: random.chance(50) ? "192.0.2.7".address : "fe80::7".address)
+            state.neighbors[id] = API.Neighbor(
+                mac: random.chance(50) ? "02:00:00:00:00:07".mac : "02:00:00:00:00:08".mac)
+        }
         return state
     }
 
@@ -42,12 +55,20 @@ extension DesiredState {
                 state.bridges[name] = nil
                 continue
             }
+            if random.chance(30) {
+                let other = DesiredState.random(&random)
+                (state.underlay, state.routes) = (other.underlay, other.routes)
+                state.neighbors = other.neighbors
+                continue
+            }
             let other = DesiredBridge.random(&random)
-            switch Int.random(in: 0..<4, using: &random) {
+            switch Int.random(in: 0..<6, using: &random) {
             case 0: state.bridges[name, default: other].spec = other.spec
             case 1: state.bridges[name, default: other].ports = other.ports
             case 2: state.bridges[name, default: other].tunnels = other.tunnels
-            default: state.bridges[name, default: other].macs = other.macs
+            case 3: state.bridges[name, default: other].macs = other.macs
+            case 4: state.bridges[name, default: other].rules = other.rules
+            default: state.bridges[name, default: other].mirrors = other.mirrors
             }
         }
         return state
@@ -74,7 +95,20 @@ extension DesiredBridge {
         }
         for number in UInt64(1)...3 where random.chance(50) {
             let port = ["p0", "t0", "br0"].randomElement(using: &random) ?? "p0"
-            bridge.macs[MACAddress(rawValue: 0x0200_0000_0000 + number)] = StaticMAC(port: port)
+            let key = StationKey(
+                MACAddress(rawValue: 0x0200_0000_0000 + number), vlan: random.chance(50) ? 0 : 7)
+            bridge.macs[key] = StaticMAC(port: port)
+        }
+        for name in ["r0", "r1", "r2"] where random.chance(50) {
+            var rule = API.Rule()
+            rule.match.inPort = random.chance(50) ? nil : "br0"
+            rule.priority = random.chance(50) ? 1 : 2
+            bridge.rules[name.name] = rule
+        }
+        for name in ["m0", "m1"] where random.chance(50) {
+            var mirror = API.Mirror()
+            (mirror.selectAll, mirror.outputPort) = (true, random.chance(50) ? "p0" : "t0")
+            bridge.mirrors[name.name] = mirror
         }
         return bridge
     }
@@ -90,6 +124,11 @@ extension String {
     var address: IPAddress {
         guard let address = IPAddress(self) else { preconditionFailure("\(self) is no address") }
         return address
+    }
+
+    var station: StationKey {
+        guard let station = StationKey(self) else { preconditionFailure("\(self) is no station") }
+        return station
     }
 
     var mac: MACAddress {

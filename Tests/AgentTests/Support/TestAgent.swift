@@ -36,13 +36,18 @@ struct TestAgent: TestService {
     ) async throws {
         self.site = site
         store = try Store(path: site.stateFile)
-        let bell = Doorbell()
+        let bell = try Doorbell()
+        let liveness = try LivenessThread { bell.ring(.liveness) }
         let workers = try WorkerSet(
             count: workerCount,
             events: WorkerEvents(
-                portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.underlay) }))
+                portTroubled: { _ in bell.ring(.port) }, pathMTUChanged: { bell.ring(.pathMTU) },
+                punted: { liveness.wake() }))
         let host = Host(
-            workers: workers, macSeed: TestAgent.seed, sourcePorts: sourcePorts, strictVXLAN: true)
+            workers: workers, macSeed: TestAgent.seed, sourcePorts: sourcePorts, strictVXLAN: true,
+            underlay: try Underlay(standard: .auto, features: .off, workers: workerCount) {
+                bell.ring(.underlay)
+            }, liveness: liveness)
         let heartbeat = Heartbeat()
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let core = AgentCore(
@@ -50,7 +55,16 @@ struct TestAgent: TestService {
             workers: workers, host: host, heartbeat: heartbeat, log: log)
         self.core = core
         try await core.restore()
-        bell.answer { _ in Task { await core.portTroubled() } }
+        bell.answer { event in
+            Task {
+                switch event {
+                case .port: await core.portTroubled()
+                case .underlay: await core.underlayChanged()
+                case .pathMTU: await core.pathMTUChanged()
+                case .liveness: await core.livenessChanged()
+                }
+            }
+        }
         let health = HealthChecks(workers: workers, heartbeat: heartbeat)
         if saysRestored { health.restored() }
         api = AgentAPI(core: core, health: health, version: Agent.describe(core, .off), log: log)
@@ -108,5 +122,17 @@ struct TestAgent: TestService {
         state.listeners = await get("/v1/listeners").items.map { $0["name"]?.stringValue ?? "" }
         state.interfaces = try site.interfaces()
         return state
+    }
+
+    /// Whether all is as it was: at once, or as soon as programs that other tests start run, which until then have the
+    /// descriptors of this process, and keep interfaces that were taken back.
+    func isAgain(_ wanted: State) async throws -> Bool {
+        var found = try await state()
+        for _ in 0..<50 where found != wanted {
+            try await Task.sleep(for: .milliseconds(20))
+            found = try await state()
+        }
+        if found != wanted { Issue.record("found \(found), wanted \(wanted)") }
+        return found == wanted
     }
 }

@@ -52,7 +52,7 @@ struct Written {
         if let (sort, kind) = member {
             let key =
                 sort == .mac
-                ? try kind.mac(in: parts[5]).description : try kind.name(in: parts[5]).description
+                ? try kind.station(in: parts[5]).description : try kind.name(in: parts[5]).description
             self.path = kind.path([name, key])
         }
         do throws(Problem) {

@@ -21,6 +21,7 @@ struct Operation {
             + [1, 100, 1_000].flatMap {
                 both("bridges", $0) { try World(bridges: $0, tunnels: $0, stations: $0) }
             }
+            + RuleOperations.all
     }
 
     /// Reading the headers of a frame.

@@ -20,7 +20,7 @@ struct World {
     static let nowMilliseconds: UInt64 = 1000
     static let nowSeconds: UInt32 = 1
 
-    init(bridges: Int = 1, tunnels: Int = 1, stations: Int = 1) throws {
+    init(bridges: Int = 1, tunnels: Int = 1, stations: Int = 1, rules handle: Rules = .none) throws {
         self.bridges = bridges
         self.tunnels = tunnels
         self.stations = stations
@@ -49,8 +49,13 @@ struct World {
                     listener: 0, remote: entry.remote, local: .none, vni: entry.vni, port: UInt32(number)))
         }
         let listener = ListenerEntry(descriptor: 0, counters: CounterRows.allocate().row(0), identity: .max)
+        let bridgeEntries = tables.map { table in
+            var entry = BridgeEntry(table: table)
+            entry.rules = handle
+            return entry
+        }
         program = Program(
-            ports: ports, tunnels: entries, bridges: tables.map { BridgeEntry(table: $0) },
+            ports: ports, tunnels: entries, bridges: bridgeEntries,
             listeners: [listener], senders: rules, ownAddresses: [], dropsReservedBits: true)
         for station in 0..<stations {
             let number = portNumber(station)
@@ -137,6 +142,27 @@ struct Nowhere: EngineOutput, ~Copyable {
         copies &+= 1
         port.counters.transmitted(byteCount: header.count + payload.count - VXLANView.byteCount)
     }
+
+    mutating func emit(
+        header: UnsafeMutableRawBufferPointer, payload: UnsafeMutableRawBufferPointer, sumOfFrame: UInt64?,
+        _ outer: OuterHeader, _ tunnel: TunnelEntry, _ port: PortEntry
+    ) {
+        let room = reserve(OuterHeader.maximumByteCount)
+        let byteCount = header.count + payload.count
+        outer.emit(to: room, payloadByteCount: byteCount, .partial, identification: 0)
+        keep(room)
+        copies &+= 1
+        port.counters.transmitted(byteCount: byteCount - VXLANView.byteCount)
+    }
+
+    mutating func emitWhole(
+        _ frame: Superframe, _ plan: SegmentPlan, _ outer: OuterHeader, _ tunnel: TunnelEntry,
+        _ port: PortEntry
+    ) -> Bool { false }
+
+    mutating func noteWanted() {}
+    mutating func punt(_ frame: Superframe, _ port: PortEntry) -> Bool { true }
+    mutating func flush() {}
 }
 
 extension FlowCache {

@@ -3,9 +3,11 @@
 import API
 import HTTP
 import JSON
+import Logging
 import REST
 import Store
 import Testing
+import Trust
 
 @testable import Controller
 
@@ -34,6 +36,30 @@ import Testing
             let problem = reply.status < 300 ? nil : try? Problem.parse(reply.body)
             #expect(problem?.status == reply.status || reply.status < 300, "\(asked.method) \(asked.path)")
             codes.append(problem?.code.rawValue ?? "\(reply.status)")
+        }
+        await server.stop(drainSeconds: 1)
+        return codes
+    }
+
+    /// What a caller meets who is nobody, or may only read, by TCP.
+    private func strangers(_ controller: TestController) async throws -> [String] {
+        let path = "\(controller.directory)/tokens"
+        try GuardedFile.write(
+            Array("ann read \(SHA256(of: Array("t1".utf8)))\n".utf8), to: path, mode: 0o600)
+        var settings = AccessSettings()
+        settings.tokens = path
+        let access = try AccessControl(settings)
+        let api = ControllerAPI(
+            core: controller.core, health: controller.health, version: controller.api.version, access: access,
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let server = try api.listen(on: [.tcp(host: "127.0.0.1", port: 0)], limits: HTTPLimits())
+        let client = HTTPClient(try HTTPClientAddress("http://\(server.boundAddresses[0])"))
+        let write = HTTPClientRequest(
+            "POST", "/v1/batch", headers: [("Authorization", "Bearer t1")], body: [])
+        var codes = [try Problem.parse(try await client.send(write).body).code.rawValue]
+        while codes.last != "rate_limited", codes.count < 20 {
+            let reply = try await client.send(HTTPClientRequest("GET", "/v1/version"))
+            codes.append(try Problem.parse(reply.body).code.rawValue)
         }
         await server.stop(drainSeconds: 1)
         return codes
@@ -78,6 +104,7 @@ import Testing
             let found = try await codes(controller, table.map(\.1))
             #expect(found == table.map(\.0))
             met.formUnion(found)
+            met.formUnion(try await strangers(controller))
             let write = Request(method: "PUT", path: "/v1/networks/blue", body: #"{"mtu":1400}"#)
             for kind in [StoreError.Kind.failed, .full, .notLeader] {
                 controller.store.failure = kind

@@ -104,7 +104,7 @@ import Testing
             controller.health.note(store: nil)
             #expect(await controller.get("/readyz").text == "ok\n")
             let verbose = await controller.ask("GET", "/healthz", query: [("verbose", "")])
-            #expect(verbose.text == "[+]control ok\n[+]state ok\n[+]serving ok\n")
+            #expect(verbose.text == "[+]control ok\n[+]state ok\n[+]serving ok\n[+]certificate ok\n")
             controller.health.note(store: "etcd: nobody answers")
             #expect(await controller.get("/readyz/state").detail == "state: etcd: nobody answers")
             #expect(await controller.get("/readyz/control").text == "[+]control ok\n")

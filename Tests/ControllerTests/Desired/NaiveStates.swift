@@ -24,7 +24,7 @@ extension Fleet {
             bridge.neighSuppress = network.spec.neighSuppress
             resources[base] = Bridge.schema.encodeWithoutDefaults(bridge)
             for peer in Set(network.attachments.values.map(\.host)) where peer != host {
-                let tunnel = naiveTunnel(host, peer, network.spec.dstPort)
+                let tunnel = naiveTunnel(host, peer, network.spec)
                 resources["\(base)/tunnels/\(peer)"] = Tunnel.schema.encodeWithoutDefaults(tunnel)
             }
             for (attachment, spec) in network.attachments {
@@ -48,13 +48,14 @@ extension Fleet {
         return resources
     }
 
-    private func naiveTunnel(_ host: Name, _ peer: Name, _ dstPort: Int) -> Tunnel {
+    private func naiveTunnel(_ host: Name, _ peer: Name, _ spec: Network) -> Tunnel {
         let (first, second) = (hosts[min(host, peer)]!.vtepIPs, hosts[max(host, peer)]!.vtepIPs)
         let one = first.first { address in second.contains { $0.isIPv4 == address.isIPv4 } }!
         let two = second.first { $0.isIPv4 == one.isIPv4 }!
         var tunnel = Tunnel(remoteIP: host < peer ? two : one)
         tunnel.localIP = host < peer ? one : two
-        tunnel.dstPort = dstPort
+        tunnel.dstPort = spec.dstPort
+        tunnel.bfd = spec.bfd
         return tunnel
     }
 }

@@ -51,6 +51,12 @@ struct RandomWrites {
         spec.mtu = random.chance(30) ? pick([1400, 1450]) : nil
         spec.flooding = random.chance(20) ? .disabled : .headEndReplication
         spec.dstPort = random.chance(20) ? 8472 : 4789
+        if random.chance(30) {
+            var bfd = BFDSettings()
+            bfd.enable = random.chance(80)
+            bfd.multiplier = pick([3, 5])
+            spec.bfd = bfd
+        }
         spec.subnets = pick([
             [], ["198.51.100.0/24"], ["198.51.100.0/24", "198.51.100.0/28", "2001:db8:1::/64"],
         ])

@@ -23,6 +23,37 @@ import Testing
         #expect(try Assignments.parse(["vni=flow"], for: .tunnel) == ["vni": "flow"])
     }
 
+    @Test("matches and actions are typed much as ovs-ofctl has them")
+    func rules() throws {
+        let rule = try Assignments.parse(
+            [
+                "match=tcp,in_port=web1,ip_dst=10.0.0.0/8,tp_dst=80-443,vlan_vid=none",
+                "actions=set_field(eth_dst=02:00:00:00:00:02,tp_dst=8080),set_field:9->ip_ttl,push_vlan:7,"
+                    + "set_tunnel:5,police:1000:200,dec_ttl,output:vxlan1,goto_table:3",
+            ], for: .rule)
+        #expect(
+            rule["match"] == [
+                "eth_type": "0x0800", "ip_proto": "tcp", "in_port": "web1", "ip_dst": "10.0.0.0/8",
+                "tp_dst": "80-443", "vlan_vid": "none",
+            ])
+        #expect(
+            rule["actions"] == [
+                ["set_field": ["eth_dst": "02:00:00:00:00:02", "tp_dst": 8080]], ["set_field": ["ip_ttl": 9]],
+                ["push_vlan": ["vid": 7]], ["set_tunnel": ["vni": 5]],
+                ["police": ["rate": 1000, "burst": 200]], ["dec_ttl": true], ["output": "vxlan1"],
+                ["goto_table": 3],
+            ])
+        #expect(
+            Cell.text(rule["actions"]).hasPrefix("set_field(eth_dst=02:00:00:00:00:02,tp_dst=8080),"))
+        #expect(Cell.text(rule["actions"]).hasSuffix(",dec_ttl,output:vxlan1,goto_table:3"))
+        let bridge = try Assignments.parse(["vlan_vni=10:5010,20:5020"], for: .bridge)
+        #expect(bridge["vlan_vni"] == [["vlan": 10, "vni": 5010], ["vlan": 20, "vni": 5020]])
+        let port = try Assignments.parse(
+            ["port_security=macs=02:00:00:00:00:02,ips=192.0.2.1,ips=192.0.2.2"], for: .port)
+        #expect(
+            port["port_security"] == ["macs": ["02:00:00:00:00:02"], "ips": ["192.0.2.1", "192.0.2.2"]])
+    }
+
     @Test("a name of digits stays a string where the field is one")
     func digits() throws {
         #expect(

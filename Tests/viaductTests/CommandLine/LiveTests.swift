@@ -39,13 +39,34 @@ struct LiveTests {
         #expect(succeed(flows).contains("\"items\": []"))
         #expect(succeed(try await viaduct("flows", "--flush", server: server)) == "")
 
+        let route = ["route", "add", "r0", "destination=198.18.255.0/24", "type=blackhole"]
+        #expect(succeed(try await run(route + ["--server", server])) == "")
+        let looked = succeed(try await viaduct("route", "lookup", "198.18.255.9", server: server))
+        #expect(looked.hasPrefix("198.18.255.9 blackhole\n"), "\(looked)")
+        let below = succeed(try await viaduct("show", server: server))
+        let drivers = ["native", "socket"].map { "\nunderlay\n  driver   \($0): auto: " }
+        #expect(drivers.contains(where: below.contains), "\(below)")
+        #expect(below.contains("r0    198.18.255.0/24"), "\(below)")
+        _ = succeed(
+            try await viaduct("neigh", "add", "none0", "fe80::9", "mac=02:00:00:00:00:09", server: server))
+        let neighbors = succeed(try await viaduct("neigh", "list", "type=static", server: server))
+        #expect(neighbors.contains("none0   fe80::9  02:00:00:00:00:09  static  permanent"), "\(neighbors)")
+        #expect(succeed(try await viaduct("underlay", "set", "driver=socket", server: server)) == "")
+        let underlay = succeed(try await viaduct("underlay", "show", server: server))
+        #expect(underlay.contains("  driver: socket\n"), "\(underlay)")
+
         let document = succeed(try await viaduct("get", server: server))
         let file = try TemporaryFile(document)
-        _ = succeed(try await viaduct("bridge", "delete", bridge, server: server))
-        #expect(succeed(try await viaduct("get", server: server)) == "bridges: {}\n")
+        let nothing = "bridges: {}\nunderlay: {}\nroutes: {}\nneighbors: {}\n"
+        let empty = try TemporaryFile(nothing)
+        #expect(
+            succeed(try await viaduct("apply", "-f", empty.path, "--prune", server: server)).hasSuffix(
+                "done\n"))
+        #expect(succeed(try await viaduct("get", server: server)) == nothing)
         let planned = succeed(try await viaduct("apply", "-f", file.path, "--dry-run", server: server))
-        #expect(planned.hasSuffix("3 to add\ndry run: the agent would accept it\n"), "\(planned)")
-        #expect(succeed(try await viaduct("get", server: server)) == "bridges: {}\n")
+        #expect(
+            planned.hasSuffix("5 to add, 1 to change\ndry run: the agent would accept it\n"), "\(planned)")
+        #expect(succeed(try await viaduct("get", server: server)) == nothing)
         #expect(succeed(try await viaduct("apply", "-f", file.path, server: server)).hasSuffix("done\n"))
         #expect(succeed(try await viaduct("get", server: server)) == document)
         let again = try await viaduct("apply", "-f", file.path, "--prune", server: server)

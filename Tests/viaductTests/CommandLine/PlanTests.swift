@@ -102,18 +102,25 @@ import Testing
         for path in [
             "/v1/bridges/br0", "/v1/bridges/br0/ports/web1", "/v1/bridges/br0/macs/02:00:00:00:00:01",
         ] { #expect(ResourceID(path: path)?.path == path) }
-        for path in ["/v1/hosts/a", "/v1/networks/blue/attachments/web1"] {
+        for path in [
+            "/v1/hosts/a", "/v1/networks/blue/attachments/web1", "/v1/underlay", "/v1/routes/r0",
+            "/v1/neighbors/eth0/192.0.2.1",
+        ] {
             #expect(ResourceID(path: path)?.path == path)
             #expect(ResourceID(path: path).map { "/v1/" + $0.title } == path)
         }
-        for path in ["", "/v1/bridges", "/v2/bridges/br0", "/v1/bridges/br0/ports", "/v1/ports/a/b/c"] {
+        for path in [
+            "", "/v1/bridges", "/v2/bridges/br0", "/v1/bridges/br0/ports", "/v1/ports/a/b/c", "/v1/routes",
+            "/v1/neighbors/eth0",
+            "/v1/underlay/x",
+        ] {
             #expect(ResourceID(path: path) == nil, "\(path)")
         }
     }
 
     @Test("ten thousand tunnels are planned in a moment")
     func many() throws {
-        var wanted = StateDocument()
+        var wanted = StateDocument(tops: [.bridge])
         wanted.specs[.bridge("br0")] = try ResourceType.bridge.normalized([:])
         for number in 0..<10_000 {
             let spec: JSONValue = ["remote_ip": .string("10.1.\(number / 256).\(number % 256)")]

@@ -101,11 +101,25 @@ import Testing
                 "/bridges/br0/ports/p/mac", "no mac unless", "\"02:00:00:00:00:01\""
             ),
             ("{}", "", "bridges, if only {}, or hosts and networks", "neither"),
-            ("networks: {}\nbridges: {}", "", "bridges, which are an agent's, or hosts", "both"),
-            ("bridges: {}\ntunnels: {}", "/tunnels", "only \"bridges\", or \"hosts\"", "\"tunnels\""),
-            ("hosts: {h: {vtep_ips: [10.0.0.1]}}", "/hosts/h/agent_url", "http://HOST:PORT", "nothing"),
+            (
+                "networks: {}\nbridges: {}", "",
+                "bridges, underlay, routes and neighbors, which are an agent's", "both"
+            ),
+            (
+                "bridges: {}\ntunnels: {}", "/tunnels", "only \"bridges\", \"underlay\", \"routes\"",
+                "\"tunnels\""
+            ),
+            ("hosts: {h: {vtep_ips: [10.0.0.1]}}", "/hosts/h/agent_url", "https://HOST:PORT", "nothing"),
             ("networks: {n: {attachments: {a: }}}", "/networks/n/attachments/a/host", "a name", "nothing"),
             ("networks: {n: {ports: {}}}", "/networks/n/ports", "one of vni", "\"ports\""),
+            ("routes: {r: {gateway: 192.0.2.1}}", "/routes/r/destination", "a unicast network", "nothing"),
+            ("routes: {lookup: {}}", "/routes/lookup", "a name of 1 to 15 letters", "this key"),
+            (
+                "neighbors: {eth0: {x: {mac: 02:00:00:00:00:0a}}}", "/neighbors/eth0/x", "a unicast",
+                "this key"
+            ),
+            ("neighbors: {eth0: 5}", "/neighbors/eth0", "an object", "an integer"),
+            ("underlay: {driver: fast}", "/underlay/driver", "one of \"auto\"", "\"fast\""),
             ("7", "", "an object", "an integer"),
         ])
     func faults(text: String, pointer: String, wanted: String, found: String) {
