@@ -62,8 +62,9 @@ status() {
     [ "$code" = "$1" ] || { cat "$scratch/problem"; fail "wanted exit code $1"; }
 }
 agent() {
-    say "$1" "viaduct agent --state /var/lib/$1.db --socket /run/$1.sock &"
-    start "$1" "$1" "$viaduct" agent --state "$scratch/$1.db" --socket "$scratch/$1.sock" 2>>"$scratch/$1.log"
+    say "$1" "viaduct agent --guest-namespaces true --state /var/lib/$1.db --socket /run/$1.sock &"
+    start "$1" "$1" "$viaduct" agent --guest-namespaces true --state "$scratch/$1.db" \
+        --socket "$scratch/$1.sock" 2>>"$scratch/$1.log"
     until_true on "$1" curl -sf http://127.0.0.1:8640/readyz
 }
 run_controller() {

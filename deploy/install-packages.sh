@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the packages of packages.txt that this machine does not have. Quiet when there is nothing to do.
+# Installs the packages of a list (packages.txt) that this machine does not have. Quiet when there is nothing to do.
 set -eu
-here=$(dirname "$0")
+list=${1:-$(dirname "$0")/packages.txt}
 missing=
-for package in $(sed 's/#.*//' "$here/packages.txt"); do
+for package in $(sed 's/#.*//' "$list"); do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -q '^installed$' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
