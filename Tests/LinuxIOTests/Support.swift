@@ -91,12 +91,13 @@ func readLink(_ path: String) -> String {
     return String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
-/// Tries until it is so, two seconds long. What the closing of a descriptor undoes may take a moment: a test
-/// beside this one that starts a program lends it all descriptors until it has begun.
+/// Tries until it is so, twenty seconds long: beside a thousand others a test may wait some for its turn. What the
+/// closing of a descriptor undoes may take a moment: a test beside this one that starts a program lends it all
+/// descriptors until it has begun.
 func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
     let start = ContinuousClock.now
     while try !condition() {
-        if ContinuousClock.now - start > .seconds(2) { return false }
+        if ContinuousClock.now - start > .seconds(20) { return false }
         usleep(1000)
     }
     return true

@@ -206,6 +206,7 @@ extension UnderlayLink {
             case Int(IFLA_IFNAME): name = value.text
             case Int(IFLA_MTU): mtu = Int(value.number(at: 0, as: UInt32.self))
             case Int(IFLA_CARRIER): hasCarrier = value.first == 1
+            case Int(IFLA_OPERSTATE): operationalState = value.first ?? 0
             default: break
             }
         }

@@ -6,7 +6,8 @@
 //
 // The kernel says nothing when it drops IPv4 routes with their interface or source address, marks next hops dead or
 // alive, or changes routes with a next-hop object. Any of these is seen as a change of a link, address or
-// next-hop object, and routes are dumped anew. Dumps do not empty anything: what they do not show goes when they are
+// next-hop object, and routes are dumped anew. A carrier is seen before routes are marked: what tells of that is the
+// operational state. Dumps do not empty anything: what they do not show goes when they are
 // complete.
 
 internal import CLinux
@@ -115,7 +116,9 @@ struct UnderlayIntake {
         guard before != link else { return }
         state.links[index] = link
         fresh.links.insert(index)
-        if before?.isUp != link?.isUp || before?.hasCarrier != link?.hasCarrier {
+        if before?.isUp != link?.isUp || before?.hasCarrier != link?.hasCarrier
+            || before?.operationalState != link?.operationalState
+        {
             turned.insert(index)
             wanted.formUnion(Dump.routes)
         }

@@ -17,6 +17,9 @@ public struct UnderlayLink: Hashable, Sendable {
     /// Administratively up.
     public var isUp: Bool
     public var hasCarrier = false
+    /// `ifOperStatus` as IFLA_OPERSTATE has it (IF_OPER_* of linux/if.h). It follows the carrier, and only then have
+    /// routes followed it as well.
+    public var operationalState: UInt8 = 0
     public var isLoopback: Bool
 
     /// Whether its frames begin with an Ethernet header that says where they go.

@@ -146,4 +146,24 @@ struct RouteMessageTests {
         #expect(intake.state.routes.ipv4Count == 0 && intake.nextDue(now: due) == nil)
         #expect(intake.takeChange().routes.prefixes == [prefix("192.0.2.0/24"), prefix("198.51.100.0/24")])
     }
+
+    @Test("routes are asked for again when an operational state follows its carrier, and once")
+    func carrierFirst() {
+        var intake = UnderlayIntake()
+        func link(_ state: Int, flags: UInt16 = 0, sequence: UInt32 = 0) -> [UInt8] {
+            var message = NetlinkMessage(type: UInt16(RTM_NEWLINK), flags: flags, sequence: sequence)
+            message.appendLink(index: 2)
+            message.attribute(Int(IFLA_CARRIER), [1])
+            message.attribute(Int(IFLA_OPERSTATE), [UInt8(state)])
+            return message.finished
+        }
+        // IF_OPER_LOWERLAYERDOWN with a carrier: it has just come, and routes still say that there is none.
+        intake.answer(now: 0) { $0 == 1 ? [link(3, flags: UInt16(NLM_F_MULTI), sequence: 1)] : [] }
+        #expect(intake.state.links[2]?.hasCarrier == true && intake.nextRequest(now: 1000) == nil)
+        intake.take(link(6))
+        #expect(intake.nextDue(now: 0) != nil || intake.nextRequest(now: 1000) != nil)
+        intake.answer(now: 1000)
+        intake.take(link(6))
+        #expect(intake.nextRequest(now: 2000) == nil)
+    }
 }
