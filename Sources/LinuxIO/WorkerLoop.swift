@@ -16,8 +16,7 @@ struct WorkerLoop: ~Copyable {
     static let headroom = 64
     /// Copies handed on at which a breath is cut short, and what is left of it waits for the next: the control plane
     /// has its turn between two, and a flood to a thousand ports, each microseconds of the kernel's time, must not
-    /// keep it waiting. What one call has received is forwarded whole, and after a breath that was cut short one call
-    /// receives one frame, datagram or train of datagrams.
+    /// keep it waiting. A datagram is forwarded whole, all those of its train included.
     static let copyLimit = 4096
     /// Payload queued at which a batch is cut short: what a core's cache keeps from reading to sending.
     static let flushByteCount = 60_000
@@ -44,8 +43,9 @@ struct WorkerLoop: ~Copyable {
     private let ready: UnsafeMutablePointer<clx_event>
     /// Those of `ready` that are still to be served.
     private var waiting = 0..<0
-    /// Whether the last breath was cut short.
-    private var wasCut = false
+    /// Of the socket with this token, these buffers have what is still to be forwarded. No other call receives
+    /// meanwhile.
+    private var received: (token: UInt64, indices: Range<Int>) = (0, 0..<0)
     private let buffers: UnsafeMutableRawPointer
     private let frames: UnsafeMutablePointer<clx_raw_frame>
     private let datagrams: UnsafeMutablePointer<clx_datagram>
@@ -86,7 +86,7 @@ struct WorkerLoop: ~Copyable {
 
     /// One breath. True when the control plane has left a request.
     mutating func breathe() -> Bool {
-        if waiting.isEmpty {
+        if waiting.isEmpty, received.indices.isEmpty {
             let count = patience.wait(
                 epoll, ready, WorkerLoop.readyCount, sleepMilliseconds: Int32(WorkerLoop.sleepMilliseconds),
                 takenByteCount: takenByteCount)
@@ -99,6 +99,7 @@ struct WorkerLoop: ~Copyable {
         takenByteCount = 0
         // Before newer frames.
         if engine.holdsFrames { releaseHeld() }
+        forwardReceived()
         var hasMail = false
         while !waiting.isEmpty, hasRoom {
             let token = ready[waiting.lowerBound].token
@@ -111,7 +112,6 @@ struct WorkerLoop: ~Copyable {
             default: hasMail = true
             }
         }
-        wasCut = !hasRoom
         if nowMilliseconds &- lastSweep >= WorkerLoop.sweepMilliseconds {
             lastSweep = nowMilliseconds
             engine.sweep(nowMilliseconds: nowMilliseconds)
@@ -124,8 +124,6 @@ struct WorkerLoop: ~Copyable {
 
     /// Whether this breath may go on.
     private var hasRoom: Bool { output.copyCount < WorkerLoop.copyLimit }
-    /// What one call may receive.
-    private var callCount: Int { wasCut ? 1 : WorkerLoop.batchCount }
 
     private func buffer(_ index: Int) -> UnsafeMutableRawPointer {
         buffers + index * WorkerLoop.bufferByteCount + WorkerLoop.headroom
@@ -180,23 +178,13 @@ struct WorkerLoop: ~Copyable {
             frames[index].data = buffer(index)
             frames[index].capacity = UInt32(Superframe.maximumByteCount)
         }
-        let count = clx_packet_receive(port.descriptor, frames, UInt32(callCount))
+        let count = clx_packet_receive(port.descriptor, frames, UInt32(WorkerLoop.batchCount))
         guard count >= 0 else {
             if count != -EAGAIN, count != -EINTR { trouble(number, port, -count) }
             return
         }
-        takenCount += Int(count)
-        for index in 0..<Int(count) {
-            let raw = frames[index]
-            guard raw.truncated == 0, let data = raw.data else {
-                port.counters.received(byteCount: Int(raw.length))
-                port.counters.dropReceived(.badOffload)
-                continue
-            }
-            takenByteCount += Int(raw.length)
-            let frame = Superframe(base: data, byteCount: Int(raw.length), offload: Offload(raw.offload))
-            engine.forward(frame, ingress: number, nowMilliseconds: nowMilliseconds, to: &output)
-        }
+        received = (WorkerLoop.portToken | UInt64(number), 0..<Int(count))
+        forwardReceived()
     }
 
     private mutating func serve(listener number: UInt32) {
@@ -205,22 +193,47 @@ struct WorkerLoop: ~Copyable {
             datagrams[index].data = buffer(index)
             datagrams[index].capacity = UInt32(Superframe.maximumByteCount + 8)
         }
-        let count = clx_udp_receive(listener.descriptor, datagrams, UInt32(callCount))
-        takenCount += Int(max(0, count))
+        let count = clx_udp_receive(listener.descriptor, datagrams, UInt32(WorkerLoop.batchCount))
         // A pending ICMP error is reported once and means nothing to a listener.
-        for index in 0..<Int(max(0, count)) {
-            let raw = datagrams[index]
-            guard let data = raw.data else { continue }
-            takenByteCount += Int(raw.length)
-            let datagram = Datagram(
-                base: data, byteCount: Int(raw.length), segmentByteCount: Int(raw.segment),
-                isTruncated: raw.truncated != 0, typeOfService: UInt8(truncatingIfNeeded: raw.tos),
-                source: raw.source.packed, sourcePort: raw.source.port,
-                destination: raw.destination.packed)
-            engine.see(datagram, listener: number, &output)
-            engine.receive(datagram, listener: number, nowMilliseconds: nowMilliseconds, to: &output)
+        received = (WorkerLoop.listenerToken | UInt64(number), 0..<Int(max(0, count)))
+        forwardReceived()
+    }
+
+    /// Forwards what the last call has received as far as this breath has room.
+    private mutating func forwardReceived() {
+        guard !received.indices.isEmpty else { return }
+        let number = UInt32(truncatingIfNeeded: received.token)
+        let isOfPort = received.token & ~0xffff_ffff == WorkerLoop.portToken
+        while let index = received.indices.first, hasRoom {
+            received.indices.removeFirst()
+            takenCount += 1
+            if isOfPort { forward(frames[index], number) } else { receive(datagrams[index], number) }
         }
         output.flush()
+    }
+
+    private mutating func forward(_ raw: clx_raw_frame, _ number: UInt32) {
+        guard raw.truncated == 0, let data = raw.data else {
+            let counters = engine.program.port(Int(number)).counters
+            counters.received(byteCount: Int(raw.length))
+            counters.dropReceived(.badOffload)
+            return
+        }
+        takenByteCount += Int(raw.length)
+        let frame = Superframe(base: data, byteCount: Int(raw.length), offload: Offload(raw.offload))
+        engine.forward(frame, ingress: number, nowMilliseconds: nowMilliseconds, to: &output)
+    }
+
+    private mutating func receive(_ raw: clx_datagram, _ number: UInt32) {
+        guard let data = raw.data else { return }
+        takenByteCount += Int(raw.length)
+        let datagram = Datagram(
+            base: data, byteCount: Int(raw.length), segmentByteCount: Int(raw.segment),
+            isTruncated: raw.truncated != 0, typeOfService: UInt8(truncatingIfNeeded: raw.tos),
+            source: raw.source.packed, sourcePort: raw.source.port,
+            destination: raw.destination.packed)
+        engine.see(datagram, listener: number, &output)
+        engine.receive(datagram, listener: number, nowMilliseconds: nowMilliseconds, to: &output)
     }
 
     /// Like a TAP's, but of whole outer frames.
@@ -322,6 +335,12 @@ struct WorkerLoop: ~Copyable {
             count += 1
         }
         waiting = 0..<count
+        // What has been received goes with its socket, whatever its number is now.
+        if let socket = before[received.token], let now = after.first(where: { $0.value == socket })?.key {
+            received.token = now
+        } else {
+            received.indices = 0..<0
+        }
         engine.adopt(program)
         patience.looksOnInBulk = (0..<program.uplinkCount).contains { program.uplink($0).isTAP }
         output.senders = senders
