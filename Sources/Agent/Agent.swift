@@ -65,7 +65,12 @@ public struct Agent: Service {
         do {
             try await core.restore(learned)
         } catch {
-            await server.stop(drainSeconds: 0)
+            // A service manager has the sockets still, for whoever starts next.
+            if manager == nil {
+                await server.stop(drainSeconds: 0)
+            } else {
+                _ = await server.release(drainSeconds: 0)
+            }
             await core.shutDown()
             throw error
         }
@@ -153,7 +158,9 @@ public struct Agent: Service {
         let api = AgentAPI(
             core: core, health: HealthChecks(workers: workers, heartbeat: heartbeat, access: access),
             version: Agent.describe(core, offload), access: access,
-            succession: next.map { successor($0, store) }, log: log)
+            succession: next.map { next in
+                Succession(next, of: store.path, copy: store.copy) { ["--check", "--state", $0] }
+            }, log: log)
         warn(of: workers)
         return (api, offload)
     }
@@ -187,18 +194,6 @@ public struct Agent: Service {
         _ = inherited.take(Handed.learned)
         MemoryFile.close(descriptor)
         return state ?? LearnedState()
-    }
-
-    private func successor(_ program: NextProgram, _ store: Store) -> Succession {
-        let copy = store.path + ".next"
-        @Sendable func clear() { for suffix in ["", "-wal", "-shm", "-journal"] { unlink(copy + suffix) } }
-        return Succession(program) {
-            clear()
-            try store.copy(to: copy)
-            return ["--check", "--state", copy]
-        } cleanUp: {
-            clear()
-        }
     }
 
     /// Throws a description for people when an agent could not start with these settings and what is stored. Nothing

@@ -56,13 +56,13 @@ public struct Controller: Service {
     /// Throws a description for people when the controller cannot start.
     public func run() async throws {
         DescriptorLimit.raise()
-        try checkPairs()
+        try Controller.checkPairs(settings)
         let (access, endpoints) = try AccessControl.of(settings)
         let events = EventLog()
         let url =
             settings.advertiseURL.map { "\($0)" }
             ?? "\(access.tls == nil ? "http" : "https")://\(settings.listen)"
-        let store = try open(LeaderInfo(name: events.boot, url: url))
+        let store = try Controller.open(settings, LeaderInfo(name: events.boot, url: url))
         let heartbeat = Heartbeat()
         let core = ControllerCore(
             settings: settings, store: store, executor: ControlExecutor(label: "viaduct.controller"),
@@ -72,7 +72,7 @@ public struct Controller: Service {
             version: version, swift: Version.compiler, kernel: Kernel.release, features: [])
         description.role = .controller
         description.bootID = events.boot
-        let succession = next.map { Succession($0) { ["--check"] } }
+        let succession = next.map { Controller.successor($0, store) }
         let api = ControllerAPI(
             core: core, health: health, version: description, access: access,
             pki: settings.pkiDirectory.map { PKIDirectory($0) }, succession: succession, log: log)
@@ -89,12 +89,8 @@ public struct Controller: Service {
             let sockets = await server.release(drainSeconds: Controller.drainSeconds)
             // Asked to end meanwhile: what would be a next process knows nothing of that.
             if Task.isShuttingDownGracefully { break }
-            // What has been begun is written, and who comes next need not wait for the lead.
-            await core.stopLeading()
-            await store.resign()
-            let list = sockets.enumerated().map { ("\(Controller.listeningName)/\($0)", $1) }
-            log.error(
-                "not restarted", metadata: ["error": "\(succession.program.become(handing: list))"])
+            let reason = await become(succession.program, core, store, sockets)
+            log.error("not restarted", metadata: ["error": "\(reason)"])
             succession.over()
             server = try api.listen(on: endpoints, by: sockets, limits: Controller.limits)
         }
@@ -108,7 +104,48 @@ public struct Controller: Service {
         log.info("stopped")
     }
 
-    private func open(_ member: LeaderInfo) throws -> any FleetStore {
+    /// Goes on as the next process with the same sockets, or returns why not.
+    private func become(
+        _ program: NextProgram, _ core: ControllerCore, _ store: any FleetStore, _ sockets: [Int32]
+    ) async -> String {
+        // What has been begun is written, and who comes next need not wait for the lead.
+        await core.stopLeading()
+        do throws(StoreError) {
+            try await store.settle()
+        } catch {
+            await store.resign()
+            return "\(error)"
+        }
+        await store.resign()
+        let list = sockets.enumerated().map { ("\(Controller.listeningName)/\($0)", $1) }
+        return "\(program.become(handing: list))"
+    }
+
+    /// What is in etcd is there for both, so that a copy would say no more.
+    private static func successor(_ program: NextProgram, _ store: any FleetStore) -> Succession {
+        guard let store = store as? SQLiteFleetStore else { return Succession(program) { ["--check"] } }
+        return Succession(program, of: store.path, copy: store.copy) {
+            ["--check", "--store", "sqlite:\($0)"]
+        }
+    }
+
+    /// Throws a description for people when a controller could not start with these settings and what is in its state
+    /// file. Nothing is changed.
+    public static func check(_ settings: ControllerSettings) async throws {
+        try checkPairs(settings)
+        _ = try AccessControl.of(settings)
+        guard case .sqlite = settings.store else { return }
+        let store = try open(settings, LeaderInfo(name: "", url: ""))
+        do {
+            _ = try Fleet(try await store.load(), vniRange: settings.vniRange)
+        } catch {
+            await store.close()
+            throw error
+        }
+        await store.close()
+    }
+
+    private static func open(_ settings: ControllerSettings, _ member: LeaderInfo) throws -> any FleetStore {
         switch settings.store {
         case .sqlite(let path): try SQLiteFleetStore(path: path, as: member)
         case .etcd(let members):
@@ -122,7 +159,7 @@ public struct Controller: Service {
     }
 
     /// A certificate is nothing without its key, nor the other way round.
-    private func checkPairs() throws(StartError) {
+    private static func checkPairs(_ settings: ControllerSettings) throws(StartError) {
         let pairs = [
             ("agent", settings.agentCertificate, settings.agentKey),
             ("store", settings.storeCertificate, settings.storeKey),

@@ -23,7 +23,8 @@ public enum HTTPEndpoint: Equatable, Sendable {
 }
 
 extension HTTPEndpoint {
-    /// Whether a descriptor is a socket that listens here. Port 0 is any port of the host.
+    /// Whether a descriptor is a socket that listens here. Port 0 is any port of the host. A Unix socket whose file is
+    /// gone can be reached by nobody.
     public func isServed(by descriptor: Int32) -> Bool {
         var listens: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
@@ -31,7 +32,10 @@ extension HTTPEndpoint {
             return false
         }
         switch self {
-        case .unix(let path, _, _): return SocketName.path(descriptor) == path
+        case .unix(let path, _, _):
+            var status = stat()
+            return SocketName.path(descriptor) == path && lstat(path, &status) == 0
+                && status.st_mode & S_IFMT == S_IFSOCK
         case .tcp(let host, let port):
             let plain = HTTPEndpoint.tcp(host: host == "localhost" ? "127.0.0.1" : host, port: port)
             guard let own = SocketName.own(descriptor) else { return false }

@@ -13,6 +13,8 @@ public final class HTTPServer: Sendable {
     private let listeners: [Listener]
     private let sweep: Sweep
     private let stopping = Mutex<Task<Void, Never>?>(nil)
+    /// The sockets are open still, for whoever serves them next.
+    private let isReleased = Atomic(false)
 
     /// `127.0.0.1:8640`, `[::1]:8640`, `unix:/run/viaduct.sock`, in the order of the endpoints, with the
     /// ports the kernel chose.
@@ -69,12 +71,17 @@ public final class HTTPServer: Sendable {
     ///
     /// Requests that arrive meanwhile on kept connections get `unavailable`; so do those whose handler has
     /// not answered after `drainSeconds` (its task is cancelled). The socket file of a Unix endpoint is
-    /// removed. A second call waits for the first.
-    public func stop(drainSeconds: Double) async { await stop(drainSeconds, keepingSockets: false) }
+    /// removed. A second call waits for the first, and one after `release` closes what nobody came to serve.
+    public func stop(drainSeconds: Double) async {
+        await stop(drainSeconds, keepingSockets: false)
+        guard isReleased.exchange(false, ordering: .sequentiallyConsistent) else { return }
+        for listener in listeners { listener.socket.close() }
+    }
 
     /// Stops in the same way, but leaves the sockets listening for whoever serves them next; returns them.
     public func release(drainSeconds: Double) async -> [Int32] {
         await stop(drainSeconds, keepingSockets: true)
+        isReleased.store(true, ordering: .sequentiallyConsistent)
         return listeners.map(\.socket.descriptor)
     }
 

@@ -24,10 +24,10 @@ struct ListenSocket {
         }
     }
 
-    /// Goes on with a socket that listens there already.
-    init(adopting descriptor: Int32, _ endpoint: HTTPEndpoint) {
+    /// Goes on with a socket that listens there already. Who may connect to a Unix socket is as the endpoint has it.
+    init(adopting descriptor: Int32, _ endpoint: HTTPEndpoint) throws(HTTPServerError) {
         self.descriptor = descriptor
-        guard case .unix(let path, _, _) = endpoint else {
+        guard case .unix(let path, let mode, let group) = endpoint else {
             address = SocketName.own(descriptor) ?? "\(endpoint)"
             file = nil
             return
@@ -35,6 +35,7 @@ struct ListenSocket {
         address = "unix:\(path)"
         var status = stat()
         file = lstat(path, &status) == 0 ? (path, status.st_dev, status.st_ino) : nil
+        try Self.open(path, to: group, mode, endpoint)
     }
 
     /// Has a socket that was handed over listen no more. Closing alone does not end what a service manager holds too.
@@ -128,10 +129,8 @@ extension ListenSocket {
             guard SocketName.with(name, { bind(descriptor, $0, $1) }) == 0 else {
                 throw Self.failure(endpoint, "bind")
             }
-            if let group, chown(path, uid_t.max, group) != 0 { throw Self.failure(endpoint, "chown") }
-            guard chmod(path, mode_t(mode)) == 0, lstat(path, &status) == 0 else {
-                throw Self.failure(endpoint, "chmod")
-            }
+            try Self.open(path, to: group, mode, endpoint)
+            guard lstat(path, &status) == 0 else { throw Self.failure(endpoint, "lstat") }
             guard listen(descriptor, Self.backlog) == 0 else { throw Self.failure(endpoint, "listen") }
         } catch {
             _ = Glibc.close(descriptor)
@@ -140,6 +139,14 @@ extension ListenSocket {
         self.descriptor = descriptor
         address = "unix:\(path)"
         file = (path, status.st_dev, status.st_ino)
+    }
+
+    /// Without a group, that of this process.
+    private static func open(
+        _ path: String, to group: UInt32?, _ mode: UInt16, _ endpoint: HTTPEndpoint
+    ) throws(HTTPServerError) {
+        guard chown(path, uid_t.max, group ?? getegid()) == 0 else { throw failure(endpoint, "chown") }
+        guard chmod(path, mode_t(mode)) == 0 else { throw failure(endpoint, "chmod") }
     }
 
     /// Removes a socket file at `path` if connecting is refused, which only a dead listener does.

@@ -15,7 +15,7 @@ final class Listener: @unchecked Sendable {
     /// By `former`, which listens there already, or by a socket of its own.
     init(_ endpoint: HTTPEndpoint, former: Int32?, core: ServerCore) throws(HTTPServerError) {
         if let former {
-            socket = ListenSocket(adopting: former, endpoint)
+            socket = try ListenSocket(adopting: former, endpoint)
         } else {
             socket = try ListenSocket(endpoint)
         }

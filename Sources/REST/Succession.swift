@@ -6,6 +6,7 @@
 
 public import API
 internal import Dispatch
+internal import Glibc
 internal import JSON
 public import Proc
 internal import Synchronization
@@ -34,6 +35,22 @@ public final class Succession: Sendable {
         self.prepare = prepare
         self.cleanUp = cleanUp
         (requests, request) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// The rehearsal works on a copy of the file at `path`, made by `copy` and named by `arguments`.
+    public convenience init(
+        _ program: NextProgram, of path: String, copy: @escaping @Sendable (String) throws -> Void,
+        arguments: @escaping @Sendable (String) -> [String]
+    ) {
+        let copied = path + ".next"
+        @Sendable func clear() { for suffix in ["", "-wal", "-shm", "-journal"] { unlink(copied + suffix) } }
+        self.init(program) {
+            clear()
+            try copy(copied)
+            return arguments(copied)
+        } cleanUp: {
+            clear()
+        }
     }
 
     /// Tries the next program, and has the service become it when that could start.

@@ -76,6 +76,8 @@ public final class EtcdFleetStore: FleetStore {
         await resign()
     }
 
+    public func settle() async { await state.withLock { $0.lastCommit }?.value }
+
     public func resign() async {
         let (term, lastCommit) = state.withLock { state in
             defer { state.term = nil }

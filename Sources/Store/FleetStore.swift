@@ -19,6 +19,10 @@ public protocol FleetStore: Sendable {
     /// made or not; on every other error they have not.
     func commit(_ changes: [StoreChange], under leadership: Leadership) async throws(StoreError)
 
+    /// Waits for what has been begun. Throws when a commit that was refused could still come to pass: another process
+    /// must not begin with that.
+    func settle() async throws(StoreError)
+
     /// Who leads now; nil when nobody does.
     func leader() async throws(StoreError) -> LeaderInfo?
 

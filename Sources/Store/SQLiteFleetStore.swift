@@ -12,6 +12,8 @@ public final class SQLiteFleetStore: FleetStore {
     /// SQLite blocks; here it blocks nobody else.
     private let queue = DispatchQueue(label: "viaduct.store.fleet")
     private let leadership = Mutex<Leadership?>(nil)
+    /// A try to take back what was refused is on its way: one, however much was refused.
+    private let willSettle = Atomic(false)
 
     /// Opens or creates the file. `inUse` when another process has it.
     public init(path: String, as member: LeaderInfo) throws(StoreError) {
@@ -36,6 +38,11 @@ public final class SQLiteFleetStore: FleetStore {
         }
     }
 
+    public var path: String { store.path }
+
+    /// Writes all there is to a file that does not exist yet, as another store.
+    public func copy(to path: String) throws(StoreError) { try store.copy(to: path) }
+
     public func load() async throws(StoreError) -> [StoredDocument] {
         try await run { () throws(StoreError) in
             try self.store.load().filter { $0.kind != Self.epochKind }
@@ -54,11 +61,21 @@ public final class SQLiteFleetStore: FleetStore {
         }
     }
 
-    /// Has what was refused taken back as soon as the disk lets it.
+    public func settle() async throws(StoreError) {
+        try await run { () throws(StoreError) in
+            guard self.store.settle() else {
+                throw StoreError(.failed, "\(self.store.path): a refused write cannot be taken back yet")
+            }
+        }
+    }
+
+    /// Has what was refused taken back as soon as the disk lets it. On the queue.
     private func settleLater() {
+        guard !willSettle.exchange(true, ordering: .relaxed) else { return }
         queue.asyncAfter(deadline: .now() + 1) { [weak self] in
-            guard let self, !self.store.settle() else { return }
-            self.settleLater()
+            guard let self else { return }
+            self.willSettle.store(false, ordering: .relaxed)
+            if !self.store.settle() { self.settleLater() }
         }
     }
 

@@ -59,6 +59,7 @@ struct ControllerCommand: ServiceCommand {
     func run() async throws {
         let settings = try settings()
         if check {
+            try await Controller.check(settings)
             return print("viaduct \(Agent.version): a controller could start on \(settings.listen)")
         }
         let next = NextProgram.ofThisProcess(

@@ -6,7 +6,7 @@ import Trust
 
 /// A server on a free port whose handler tells what it got: `GET /a/b?c=d body` as JSON.
 ///
-/// `/sleep/{milliseconds}` waits first; `/bytes/{count}` answers that many bytes.
+/// `/sleep/{milliseconds}` waits first, `/gate` until `record.gate` is set; `/bytes/{count}` answers that many bytes.
 final class TestServer: Sendable {
     let server: HTTPServer
     let record = Record()
@@ -15,6 +15,7 @@ final class TestServer: Sendable {
         private let seen = Mutex<[HTTPRequest]>([])
         private let lines = Mutex<[String]>([])
         private let cancelled = Mutex(0)
+        let gate = Flag()
 
         var requests: [HTTPRequest] { seen.withLock { $0 } }
         var log: [String] { lines.withLock { $0 } }
@@ -57,6 +58,10 @@ final class TestServer: Sendable {
         case "sleep":
             do {
                 try await Task.sleep(for: .milliseconds(Int(request.path.last ?? "") ?? 0))
+            } catch { record.addCancel() }
+        case "gate":
+            do {
+                while !record.gate.isSet { try await Task.sleep(for: .milliseconds(5)) }
             } catch { record.addCancel() }
         case "bytes":
             return HTTPResponse(body: [UInt8](repeating: 0x78, count: Int(request.path.last ?? "") ?? 0))

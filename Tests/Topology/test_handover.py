@@ -379,6 +379,23 @@ def test_a_controller_restarts_too(lab):
     assert process.poll() is None
 
 
+def test_a_controller_that_could_not_start_again_goes_on(lab):
+    space, settings = lab.host(1), lab.path / "controller.json"
+    good = {"listen": "127.0.0.1:8650", "store": f"sqlite:{lab.path / 'fleet.db'}"}
+    settings.write_text(json.dumps(good))
+    process = space.spawn(BINARY, "controller", "--config", str(settings), log="controller.log")
+    url = "http://127.0.0.1:8650"
+    ready = lambda: space.run("curl", "-fs", f"{url}/readyz", check=False).returncode == 0
+    wait_for(ready, 10)
+    settings.write_text(json.dumps({**good, "agent_certificate": "/nowhere.pem"}))
+    done = space.run(BINARY, "restart", "--controller", url, timeout=60, check=False)
+    assert done.returncode != 0 and "--agent-certificate and --agent-key" in done.stderr, done
+    settings.write_text(json.dumps(good))
+    assert process.poll() is None and ready()
+    assert space.run(BINARY, "restart", "--controller", url, timeout=60).stdout.startswith("restarted")
+    assert not list(lab.path.glob("*.next*"))
+
+
 def test_what_is_no_tap_is_left_alone_whatever_its_alias_says(lab):
     agent = Agent(lab.host(1)).start()
     agent.host.ip("""link add br9 type bridge

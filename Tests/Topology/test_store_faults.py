@@ -16,6 +16,7 @@ import pytest
 from agent import BINARY, Agent, AgentStation
 from crash import STOPPED, fault, state_of
 from lab import overlay, wait_for
+from provisioned import Controller
 from test_restart import specs
 from traffic import NumberedStream, wait_reachable
 
@@ -115,6 +116,21 @@ def test_a_write_refused_because_it_could_not_be_synced_is_not_there_after_a_kil
         agent.kill()
     agent.start()
     assert specs(agent) == before
+
+
+def test_a_controller_does_not_restart_with_a_write_that_it_has_refused(lab):
+    """It goes on as it is while the write may be in the log, and restarts without it when the disk works again."""
+    controller = Controller(lab.host(1)).start()
+    boot = controller.get("/v1/version")["boot_id"]
+    with fault(controller, "fdatasync:error=EIO"):
+        assert refused(controller.request("PUT", "/v1/networks/refused", {}), (500, "storage_failed"))
+        assert controller.request("POST", "/v1/restart").status == 202
+        wait_for(lambda: "cannot be taken back" in controller.log(), 20, what="it says why it does not restart")
+    wait_for(controller.is_ready, 20, what="it leads again")
+    assert controller.get("/v1/version")["boot_id"] == boot
+    wait_for(lambda: controller.request("POST", "/v1/restart").status == 202, 20, every=1, what="a restart")
+    wait_for(lambda: controller.is_ready() and controller.get("/v1/version")["boot_id"] != boot, 20)
+    assert controller.get("/v1/networks")["items"] == []
 
 
 @pytest.mark.parametrize("error", ("EIO", "ENOSPC"))

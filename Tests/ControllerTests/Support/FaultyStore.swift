@@ -25,6 +25,7 @@ final class FaultyStore: FleetStore {
     }
 
     func leader() async throws(StoreError) -> LeaderInfo? { try await store.leader() }
+    func settle() async throws(StoreError) { try await store.settle() }
     func resign() async { await store.resign() }
     func close() async { await store.close() }
 }
