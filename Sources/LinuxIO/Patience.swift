@@ -17,6 +17,8 @@ struct Patience {
     private var lastPause: UInt64 = .max
     /// When the last breath that carried bulk ended.
     private var lastBulk: UInt64 = 0
+    /// How often it has looked on.
+    private(set) var lookCount = 0
 
     /// Bytes in one breath that no request and no answer has.
     static let bulkByteCount = 16 << 10
@@ -37,6 +39,7 @@ struct Patience {
         let start = clx_monotonic_ns()
         if takenByteCount >= Patience.bulkByteCount { lastBulk = start }
         if lastPause < limitNanoseconds, looksOnInBulk || start &- lastBulk >= Patience.bulkNanoseconds {
+            lookCount &+= 1
             repeat {
                 sched_yield()
                 count = clx_epoll_wait(epoll, ready, capacity, 0)
