@@ -63,15 +63,23 @@ TIMED := HTTPTests|EventLogTests|EventStreamTests
 LEASED := RESTTests.ServiceTests|Etcd|ControllerTests
 # A hundred thousand random frames and more: nothing beside them would get its turn in time.
 RANDOM := TraceAgreementTests|PipelineModelTests|PipelineCacheTests|FrameEditTests
+# One after the other, and minutes of it: a process of its own, beside that of all others.
+SERIAL := OnTheHost
+# No more begin than can go on: tests share as many threads as there are cores, and one that waits goes to the end of
+# their queue.
+UNIT := $(WITH_TOOLS) python3 Tests/run.py swift test --skip-build --ignore-lock --parallel \
+	--experimental-maximum-parallelization-width 8
 # The report of a crash ends the log, and of a long log the end is what is kept: the message stands before it, and it is
 # the thread that crashed and nothing else.
 unit: export SWIFT_BACKTRACE = threads=crashed,images=none,registers=none,color=no,limit=16,top=0
 unit: packages tools
 	swift build --build-tests
-	$(WITH_TOOLS) python3 Tests/run.py swift test --skip-build --parallel --skip '$(TIMED)|$(LEASED)|$(RANDOM)|FuzzTests'
-	$(WITH_TOOLS) python3 Tests/run.py swift test --skip-build --parallel --filter '$(RANDOM)|FuzzTests'
-	$(WITH_TOOLS) python3 Tests/run.py swift test --skip-build --parallel --filter '$(TIMED)'
-	$(WITH_TOOLS) python3 Tests/run.py swift test --skip-build --parallel --filter '$(LEASED)'
+	$(UNIT) --filter '$(SERIAL)' & beside=$$!; \
+	$(UNIT) --skip '$(SERIAL)|$(TIMED)|$(LEASED)|$(RANDOM)|FuzzTests'; \
+	status=$$?; wait $$beside && exit $$status
+	$(UNIT) --filter '$(RANDOM)|FuzzTests'
+	$(UNIT) --filter '$(TIMED)'
+	$(UNIT) --filter '$(LEASED)'
 
 # Every promise under its attack, with figures. Options by STRESS=…: see --help of stress.py.
 .PHONY: stress

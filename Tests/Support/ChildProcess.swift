@@ -12,7 +12,8 @@ public struct SpawnError: Error, CustomStringConvertible {
     public init(description: String) { self.description = description }
 }
 
-/// A program that was started; whoever starts it ends it.
+/// A program that was started; whoever starts it ends it, and at the latest it is killed with its owner. None may
+/// stay unwaited for: what waits for exit tests looks at whichever child has ended first, and sees no other until then.
 public final class ChildProcess: Sendable {
     public enum End: Equatable, Sendable {
         case exit(Int32)
@@ -61,6 +62,11 @@ public final class ChildProcess: Sendable {
             throw SpawnError(description: "cannot start \(program): \(String(cString: strerror(failure)))")
         }
         self.identifier = identifier
+    }
+
+    deinit {
+        signal(SIGKILL)
+        wait()
     }
 
     public var isRunning: Bool { look(WNOHANG) == nil }

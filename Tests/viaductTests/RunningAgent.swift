@@ -66,20 +66,22 @@ final class RunningAgent {
             error: descriptor)
     }
 
-    /// A test that fails must not leave an agent behind.
-    deinit { process.signal(SIGKILL) }
-
     var output: String { (try? String(contentsOf: log, encoding: .utf8)) ?? "" }
 
     /// Waits until it says that it is ready and returns how long that took.
     func ready(at location: SourceLocation = #_sourceLocation) async throws -> Duration {
-        while try await status("GET", "/readyz") != 200 {
-            let elapsed = ContinuousClock.now - startedAt
-            try #require(
-                process.isRunning && elapsed < .seconds(60), "not ready: \(output)", sourceLocation: location)
-            try await Task.sleep(for: .milliseconds(2))
+        let (process, startedAt) = (process, startedAt)
+        let question = words("GET", "/readyz", "", ["-o", "/dev/null", "-w", "%{http_code}"])
+        let elapsed = try await aside {
+            while try runBlocking(question, "/usr/bin/curl").output != "200" {
+                guard process.isRunning, ContinuousClock.now - startedAt < .seconds(60) else {
+                    return Duration?.none
+                }
+                usleep(2000)
+            }
+            return ContinuousClock.now - startedAt
         }
-        return ContinuousClock.now - startedAt
+        return try #require(elapsed, "not ready: \(output)", sourceLocation: location)
     }
 
     /// The status of one request; 0 while nobody listens.
@@ -94,9 +96,12 @@ final class RunningAgent {
     private func curl(
         _ method: String, _ path: String, _ body: String, _ more: [String]
     ) async throws -> String {
-        var arguments = ["-s", "--max-time", "5", "--unix-socket", socket, "-X", method] + more
-        if !body.isEmpty { arguments += ["-d", body] }
-        return try await run(arguments + ["http://agent\(path)"], of: "/usr/bin/curl").output
+        try await run(words(method, path, body, more), of: "/usr/bin/curl").output
+    }
+
+    private func words(_ method: String, _ path: String, _ body: String, _ more: [String]) -> [String] {
+        ["-s", "--max-time", "60", "--unix-socket", socket, "-X", method] + more
+            + (body.isEmpty ? [] : ["-d", body]) + ["http://agent\(path)"]
     }
 
     /// Sends a signal and waits for the end.
@@ -115,11 +120,16 @@ final class RunningAgent {
     }
 }
 
-/// Runs a program to its end, on a thread of its own: the tests share theirs.
+/// Runs a program to its end.
 func run(_ arguments: [String], of program: String = RunningAgent.binary) async throws -> Outcome {
+    try await aside { try runBlocking(arguments, program) }
+}
+
+/// Does what blocks on a thread of its own: the tests share theirs, and wait for each other.
+private func aside<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in
         DispatchQueue(label: "test process").async {
-            continuation.resume(with: Result { try runBlocking(arguments, program) })
+            continuation.resume(with: Swift.Result { try body() })
         }
     }
 }
