@@ -14,10 +14,16 @@ extension OnTheHost {
         private func resolve(_ agent: TestAgent, _ address: String) async throws -> String {
             let device = agent.site.name("b")
             _ = try? await agent.site.slowShell("ip neigh flush dev \(device)")
+            // Three questions, a second apart, and it has FAILED.
             _ = try? await agent.site.slowShell("ping -c 1 -W 0.3 -w 1 \(address)")
-            let line = try agent.site.shell("ip neigh show \(address) dev \(device)")
-            let words = line.split(separator: " ")
-            return words.firstIndex(of: "lladdr").map { String(words[$0 + 1].prefix(17)) } ?? ""
+            for _ in 0..<1000 {
+                let line = try agent.site.shell("ip neigh show \(address) dev \(device)")
+                let words = line.split(whereSeparator: \.isWhitespace)
+                if let found = words.firstIndex(of: "lladdr") { return String(words[found + 1]) }
+                if words.isEmpty || words.contains("FAILED") { return "" }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            return "no answer, and no end of asking"
         }
 
         /// A bridge, a tunnel that leads nowhere and a station behind it.

@@ -41,33 +41,46 @@ import Testing
             for server in hung { server.stop() }
         }
         let pool = HTTPClientPool()
-        let alone = try await Self.p99(good.addresses, pool)
-        let limits = HTTPClientLimits(totalSeconds: 2)
+        // What the machine does beside lasts for a moment: turn and turn about, and the middle of each.
+        var (alone, beside): ([Duration], [Duration]) = ([], [])
+        for _ in 0..<7 {
+            alone.append(try await Self.p99(good.addresses, pool))
+            let outcomes = Task { await Self.outcomes(hung, pool, seconds: 60) }
+            try await Task.sleep(for: .milliseconds(200))
+            beside.append(try await Self.p99(good.addresses, pool))
+            outcomes.cancel()
+            _ = await outcomes.value
+        }
+        let (usual, found) = (alone.sorted()[3], beside.sorted()[3])
+        #expect(found < usual * 3 + .milliseconds(250), "\(alone), \(beside)")
         let start = ContinuousClock.now
-        let outcomes = Task {
-            await withTaskGroup(of: HTTPClientError?.self) { group in
-                for server in hung {
-                    for _ in 0..<4 {
-                        group.addTask {
-                            await failure {
-                                let address = try HTTPClientAddress(server.address)
-                                let client = HTTPClient(address, pool: pool, limits: limits)
-                                let body = [UInt8](repeating: 0x78, count: 1 << 20)
-                                _ = try await client.send(HTTPClientRequest("PUT", "/a", body: body))
-                            }
+        let errors = await Self.outcomes(hung, pool, seconds: 4)
+        #expect(errors.count == 200 && errors.allSatisfy { $0?.mayBeDelivered == true })
+        let elapsed = ContinuousClock.now - start
+        // One after the other, even if only those of each server, they would take longer.
+        #expect(elapsed > .seconds(4) && elapsed < .seconds(15), "each costs its own deadline: \(elapsed)")
+    }
+
+    /// Of four requests to each server, all at once.
+    private static func outcomes(
+        _ servers: [HungServer], _ pool: HTTPClientPool, seconds: Double
+    ) async -> [HTTPClientError?] {
+        let limits = HTTPClientLimits(totalSeconds: seconds)
+        let body = [UInt8](repeating: 0x78, count: 1 << 20)
+        return await withTaskGroup(of: HTTPClientError?.self) { group in
+            for server in servers {
+                for _ in 0..<4 {
+                    group.addTask {
+                        await failure {
+                            let address = try HTTPClientAddress(server.address)
+                            let client = HTTPClient(address, pool: pool, limits: limits)
+                            _ = try await client.send(HTTPClientRequest("PUT", "/a", body: body))
                         }
                     }
                 }
-                return await group.reduce(into: [HTTPClientError?]()) { $0.append($1) }
             }
+            return await group.reduce(into: [HTTPClientError?]()) { $0.append($1) }
         }
-        try await Task.sleep(for: .milliseconds(200))
-        let beside = try await Self.p99(good.addresses, pool)
-        #expect(beside < alone * 3 + .milliseconds(50))
-        let errors = await outcomes.value
-        #expect(errors.allSatisfy { $0 != nil && $0!.mayBeDelivered })
-        let elapsed = ContinuousClock.now - start
-        #expect(elapsed > .seconds(2) && elapsed < .seconds(6), "each costs its own deadline: \(elapsed)")
     }
 
     /// Of the answers to 20 requests to each server, all servers at once.
@@ -101,8 +114,8 @@ import Testing
             quick.stop()
         }
         let pool = HTTPClientPool(limits: HTTPClientPoolLimits(connectionCount: 5, connectionsPerServer: 4))
-        let client = HTTPClient(
-            try HTTPClientAddress(server.address), pool: pool)
+        let address = try HTTPClientAddress(server.address)
+        let client = HTTPClient(address, pool: pool)
         func failures(_ count: Int, _ seconds: Double) async -> [HTTPClientError] {
             await withTaskGroup(of: HTTPClientError?.self) { group in
                 for _ in 0..<count {
@@ -115,16 +128,24 @@ import Testing
                 return await group.reduce(into: []) { list, error in if let error { list.append(error) } }
             }
         }
-        let sent = Task { await failures(4, 1) }
-        try await Task.sleep(for: .milliseconds(50))
-        let waiting = Task { await failures(6, 0.5) }
+        // Some wait from before the other server is asked until after it has answered.
+        let sent = Task { await failures(4, 60) }
+        try await Self.connected(4, to: [address])
+        let (patient, waiting) = (Task { await failures(3, 60) }, Task { await failures(6, 0.5) })
         try await Task.sleep(for: .milliseconds(100))
-        let other = HTTPClient(quick.addresses[0], pool: pool, limits: HTTPClientLimits(totalSeconds: 0.5))
+        let other = HTTPClient(quick.addresses[0], pool: pool, limits: HTTPClientLimits(totalSeconds: 30))
         #expect(try await other.send(Self.get).status == 200)
-        for error in await sent.value { #expect(error.kind == .timeout && error.mayBeDelivered) }
         let list = await waiting.value
         #expect(list.count == 6)
         for error in list { #expect(error.kind == .timeout && !error.mayBeDelivered, "\(error)") }
+        patient.cancel()
+        let late = await patient.value
+        #expect(late.count == 3)
+        for error in late { #expect(error.kind == .cancelled && !error.mayBeDelivered, "\(error)") }
+        sent.cancel()
+        let first = await sent.value
+        #expect(first.count == 4)
+        for error in first { #expect(error.kind == .cancelled && error.mayBeDelivered, "\(error)") }
     }
 
     @Test("a task that waits for its turn and is cancelled gets its error at once, and nothing is sent")
@@ -132,9 +153,10 @@ import Testing
         let server = try HungServer(.neverAnswers)
         defer { server.stop() }
         let pool = HTTPClientPool(limits: HTTPClientPoolLimits(connectionsPerServer: 1))
-        let client = HTTPClient(try HTTPClientAddress(server.address), pool: pool)
+        let address = try HTTPClientAddress(server.address)
+        let client = HTTPClient(address, pool: pool)
         let first = Task { await failure { _ = try await client.send(Self.get) } }
-        try await Task.sleep(for: .milliseconds(100))
+        try await Self.connected(1, to: [address])
         let second = Task { await failure { _ = try await client.send(Self.get) } }
         try await Task.sleep(for: .milliseconds(100))
         second.cancel()
@@ -149,20 +171,29 @@ import Testing
     func idle() async throws {
         let servers = try QuickServers(count: 3)
         defer { servers.stop() }
-        let pool = HTTPClientPool(limits: HTTPClientPoolLimits(idleSeconds: 1))
-        func openCount() throws -> Int { try Self.connections(to: servers.addresses) }
+        let pool = HTTPClientPool(limits: HTTPClientPoolLimits(idleSeconds: 5))
         for address in servers.addresses { _ = try await HTTPClient(address, pool: pool).send(Self.get) }
-        #expect(try openCount() == 3)
+        #expect(try Self.connections(to: servers.addresses) == 3)
         // One goes on, the others are left alone.
-        for _ in 0..<8 {
+        try await Self.connected(1, to: servers.addresses) {
             _ = try await HTTPClient(servers.addresses[0], pool: pool).send(Self.get)
             try await Task.sleep(for: .milliseconds(400))
         }
-        #expect(try openCount() == 1)
-        try await Task.sleep(for: .seconds(2))
-        #expect(try openCount() == 0)
+        try await Self.connected(0, to: servers.addresses)
         #expect(try await HTTPClient(servers.addresses[1], pool: pool).send(Self.get).status == 200)
         #expect(servers.acceptedCount == 4)
+    }
+
+    /// Waits until there are so many.
+    private static func connected(
+        _ count: Int, to addresses: [HTTPClientAddress], meanwhile: () async throws -> Void = {}
+    ) async throws {
+        let end = ContinuousClock.now + .seconds(60)
+        while try connections(to: addresses) != count {
+            try #require(ContinuousClock.now < end, "connections")
+            try await meanwhile()
+            try await Task.sleep(for: .milliseconds(20))
+        }
     }
 
     /// This machine's established connections to these ports of 127.0.0.1, from the client's side.
@@ -193,7 +224,7 @@ import Testing
             let server = try HungServer(habit)
             defer { server.stop() }
             let client = HTTPClient(
-                try HTTPClientAddress(server.address), limits: HTTPClientLimits(totalSeconds: 0.3))
+                try HTTPClientAddress(server.address), limits: HTTPClientLimits(totalSeconds: 3))
             let error = try #require(await failure { _ = try await client.send(Self.get) })
             #expect(error.mayBeDelivered, "\(habit): \(error)")
         }
@@ -267,25 +298,40 @@ import Testing
     }
 
     @Test("a small request by a kept connection costs the client little processor time")
-    func cost() async throws {
-        let servers = try QuickServers(count: 1)
-        defer { servers.stop() }
-        let client = HTTPClient(servers.addresses[0])
-        for _ in 0..<100 { _ = try await client.send(Self.get) }
-        let count = 3000
-        let start = Self.processorSeconds()
-        for _ in 0..<count { _ = try await client.send(Self.get) }
-        let microseconds = (Self.processorSeconds() - start) / Double(count) * 1e6
-        #expect(microseconds < 2000)
-    }
-
-    private static func processorSeconds() -> Double {
-        var usage = rusage()
-        getrusage(RUSAGE_SELF.rawValue, &usage)
-        return [usage.ru_utime, usage.ru_stime].reduce(0) {
-            $0 + Double($1.tv_sec) + Double($1.tv_usec) / 1e6
+    func cost() async {
+        // A process of its own: the processor time of this one is that of all tests at once.
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            let microseconds = try await microsecondsPerRequest()
+            if microseconds >= 2000 { complain("\(microseconds) microseconds") }
         }
+        #expect(String(decoding: result?.standardErrorContent ?? [], as: UTF8.self) == "")
     }
+}
+
+/// Of processor time, the server's included.
+private func microsecondsPerRequest() async throws -> Double {
+    let request = HTTPClientRequest("GET", "/a")
+    let servers = try QuickServers(count: 1)
+    defer { servers.stop() }
+    let client = HTTPClient(servers.addresses[0])
+    for _ in 0..<100 { _ = try await client.send(request) }
+    let count = 3000
+    let start = processorSeconds()
+    for _ in 0..<count { _ = try await client.send(request) }
+    return (processorSeconds() - start) / Double(count) * 1e6
+}
+
+private func processorSeconds() -> Double {
+    var usage = rusage()
+    getrusage(RUSAGE_SELF.rawValue, &usage)
+    return [usage.ru_utime, usage.ru_stime].reduce(0) {
+        $0 + Double($1.tv_sec) + Double($1.tv_usec) / 1e6
+    }
+}
+
+/// Called in another process: what this one hears of it.
+private func complain(_ text: String) {
+    _ = Array(text.utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
 /// Answers the first request of each connection; reads the second of its first one and hangs up.

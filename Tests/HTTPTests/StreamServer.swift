@@ -60,7 +60,7 @@ final class StreamServer: Sendable {
 struct Overdue: Error {}
 
 /// Waits until `condition` holds.
-func until(seconds: Double = 5, _ condition: () -> Bool) async throws {
+func until(seconds: Double = 50, _ condition: () -> Bool) async throws {
     let end = ContinuousClock.now + .seconds(seconds)
     while !condition() {
         guard ContinuousClock.now < end else { throw Overdue() }

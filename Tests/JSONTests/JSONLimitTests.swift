@@ -1,3 +1,4 @@
+import Glibc
 import JSON
 import Testing
 
@@ -86,10 +87,17 @@ import Testing
     @Test("an object of 10,000 members is read and searched in linear time")
     func manyMembers() throws {
         let members = (0..<9_999).map { "\"key\($0)\":\($0)" }
-        let start = ContinuousClock.now
+        let start = threadSeconds()
         let value = try JSONValue.parse(Array("{\(members.joined(separator: ","))}".utf8))
         let object = try #require(value.objectValue)
         for index in 0..<9_999 { #expect(object["key\(index)"] == .integer(Int64(index))) }
-        #expect(ContinuousClock.now - start < .seconds(2))
+        #expect(threadSeconds() - start < 2)
+    }
+
+    /// Processor time: other tests run beside this one.
+    private func threadSeconds() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 }

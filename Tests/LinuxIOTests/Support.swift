@@ -65,6 +65,15 @@ final class TestNamespace: Sendable {
             ip link add v0 mtu \(mtu) type veth peer name v1 mtu \(mtu)
             ip link set v0 up; ip link set v1 up
             """)
+        waitUntilUp("v0", "v1")
+    }
+
+    /// What is sent before the kernel has noticed the carrier is gone without a word.
+    func waitUntilUp(_ names: String...) {
+        for name in names {
+            inside(
+                "timeout 30 sh -c 'until ip link show \(name) | grep -q \"state UP\"; do sleep 0.02; done'")
+        }
     }
 
     /// Does `body` in here.
@@ -104,7 +113,7 @@ func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
 }
 
 /// Waits until there is something to read; false after `seconds`.
-func waitReadable(_ descriptor: Int32, seconds: Double = 2) -> Bool {
+func waitReadable(_ descriptor: Int32, seconds: Double = 20) -> Bool {
     var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     return poll(&entry, 1, Int32(seconds * 1000)) == 1
 }
@@ -133,7 +142,7 @@ final class RawSocket: Sendable {
     /// The next frame of `type` that is `wanted`; nil when there is none for a while. Others are passed over:
     /// an interface that comes up talks by itself.
     func receive(
-        _ type: EtherType = testType, seconds: Double = 2, _ wanted: ([UInt8]) -> Bool = { _ in true }
+        _ type: EtherType = testType, seconds: Double = 20, _ wanted: ([UInt8]) -> Bool = { _ in true }
     ) -> (bytes: [UInt8], header: clx_vnet_header)? {
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: 70_000, alignment: 8)
         defer { buffer.deallocate() }

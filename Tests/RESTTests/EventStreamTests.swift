@@ -154,7 +154,7 @@ private final class EventServer: Sendable {
 
     @Test("a reader that takes nothing is cut, one that reads is not")
     func slow() async throws {
-        let server = try EventServer(HTTPLimits(responseSeconds: 0.5))
+        let server = try EventServer(HTTPLimits(responseSeconds: 5))
         let isReleased = Mutex(false)
         let stalled = Task {
             try await HTTPClient(server.client.address).stream(

@@ -71,7 +71,7 @@ struct EtcdCommitTests {
     @Test("twenty thousand changes are one commit")
     func large() async throws {
         let etcd = try await EtcdProcess()
-        let store = etcd.store(leaseSeconds: 5)
+        let store = etcd.store()
         let leadership = try await store.campaign()
         let documents = Self.many(20_000, Self.filler)
         try await store.commit([.put(document("old"))], under: leadership)
@@ -98,7 +98,7 @@ struct EtcdCommitTests {
     @Test("a leader that dies with its chunks staged has committed nothing, and leaves nothing")
     func diesStaging() async throws {
         let etcd = try await EtcdProcess()
-        let store = etcd.store()
+        let store = etcd.store(leaseSeconds: 5)
         let leadership = try await store.campaign()
         try await store.commit([.put(document("old"))], under: leadership)
         let term = try #require(store.state.withLock { $0.term })
@@ -120,7 +120,7 @@ struct EtcdCommitTests {
     @Test("a leader that dies after the commit, before it is folded in or half-way, has committed all of it")
     func diesFolding() async throws {
         let etcd = try await EtcdProcess()
-        let store = etcd.store()
+        let store = etcd.store(leaseSeconds: 5)
         let leadership = try await store.campaign()
         try await store.commit([.put(document("old"))], under: leadership)
         let term = try #require(store.state.withLock { $0.term })
@@ -228,7 +228,7 @@ struct EtcdCommitTests {
     @Test("a hundred thousand documents are written at once, and loaded in seconds")
     func hundredThousand() async throws {
         let etcd = try await EtcdProcess()
-        let store = etcd.store(leaseSeconds: 5)
+        let store = etcd.store()
         let leadership = try await store.campaign()
         let documents = Self.many(100_000, Self.filler)
         try await store.commit(documents.map(StoreChange.put), under: leadership)

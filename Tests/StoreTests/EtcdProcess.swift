@@ -91,8 +91,10 @@ final class EtcdProcess: Sendable {
         last.etcd.wait()
     }
 
+    /// - Parameter leaseSeconds: long enough that a term outlasts whatever holds this process up; shorter where a test
+    ///   waits for the end of one.
     func store(
-        _ name: String = "c1", also endpoints: [HTTPClientAddress] = [], leaseSeconds: Int = 2
+        _ name: String = "c1", also endpoints: [HTTPClientAddress] = [], leaseSeconds: Int = 15
     ) -> EtcdFleetStore {
         EtcdFleetStore(
             endpoints: endpoints + [address], controller: "test",

@@ -128,7 +128,7 @@ struct TestAgent: TestService {
     /// descriptors of this process, and keep interfaces that were taken back.
     func isAgain(_ wanted: State) async throws -> Bool {
         var found = try await state()
-        for _ in 0..<50 where found != wanted {
+        for _ in 0..<1000 where found != wanted {
             try await Task.sleep(for: .milliseconds(20))
             found = try await state()
         }

@@ -132,7 +132,7 @@ final class UplinkBed {
     }
 
     /// The next outer frame that the uplink's TAP takes in, checked; nil when there is none.
-    func take<R>(seconds: Double = 2, _ body: (OuterFrame, OuterDatagram) -> R) -> R? {
+    func take<R>(seconds: Double = 20, _ body: (OuterFrame, OuterDatagram) -> R) -> R? {
         guard let descriptor = tap?.descriptors[0] else { return nil }
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: 70_000, alignment: 16)
         defer { buffer.deallocate() }

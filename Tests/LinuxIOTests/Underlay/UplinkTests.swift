@@ -241,7 +241,7 @@ struct UplinkTests {
         return bytes
     }
 
-    private func mark(_ bed: UplinkBed, seconds: Double = 2) -> UInt8? {
+    private func mark(_ bed: UplinkBed, seconds: Double = 20) -> UInt8? {
         bed.take(seconds: seconds) { frame, _ in
             UnsafeRawPointer(frame.base).load(fromByteOffset: frame.byteCount - 1, as: UInt8.self)
         }
