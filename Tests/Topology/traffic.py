@@ -74,17 +74,18 @@ class BackgroundPing:
         self.process = space.spawn("ping", "-n", "-i", interval, "-c", most, "-W", 1, address, log=self.log)
 
     def finish(self):
-        """Judged is what was sent until now: those answers have a second to come, which ping itself would not give.
-        So is what was sent after it, up to the last that was answered."""
-        asked = time.monotonic()
-        time.sleep(1)
+        """Ends it a second from now. Answers may be on their way then, and ping does not wait for them: what it has
+        sent in the last half second is judged up to the last that was answered."""
+        time.sleep(0.5)
+        half = time.monotonic()
+        time.sleep(0.5)
         if self.process.poll() is not None:
             return Ping(self.process.log.read_text())
-        since = int((time.monotonic() - asked) / self.interval) + 1
+        late = int((time.monotonic() - half) / self.interval) + 1
         self.process.send_signal(2)  # SIGINT: ping prints its summary
         self.process.wait(20)
         result = Ping(self.process.log.read_text())
-        return Ping(result.text, max(result.sent - since, 0, *result.sequences))
+        return Ping(result.text, max(result.sent - late, 0, *result.sequences))
 
 
 def content(seed, count):
