@@ -153,8 +153,9 @@ define topology-run
 endef
 # Suites that measure time or rates, or load the machine: they have it to themselves. All others run four at a time,
 # by files, since most of what they do is wait.
-MEASURING := benchmark bfd bursts controller_etcd controller_faults controller_moves fleet_bench handover \
-	native_routes numbers patience push raw_http restart scale slow_clients storm stress underlay_faults workers
+MEASURING := benchmark bfd bursts capture_cost controller_etcd controller_faults controller_moves fleet_bench \
+	handover native_routes numbers patience push raw_http restart scale slow_clients storm store_faults stress \
+	underlay_faults workers
 TOGETHER := -n 4 --dist loadfile --no-loadscope-reorder
 topology: build fleet tools
 	$(call topology-run,everything,VIADUCT_UNDERLAY=auto,$(TOGETHER) $(MEASURING:%=--ignore=test_%.py))

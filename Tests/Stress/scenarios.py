@@ -46,7 +46,8 @@ class Health:
 
     def run(self):
         with self.host.inside():
-            while not self.done.wait(0.05):
+            # Often enough that the slowest of all is not the 99th percentile.
+            while not self.done.wait(0.01):
                 start = time.monotonic()
                 status = self.ask()
                 self.taken.append(time.monotonic() - start if status == 200 else float("inf"))

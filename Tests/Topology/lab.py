@@ -243,7 +243,7 @@ class Lab:
         self.processes.append(process)
         return process
 
-    def end(self, process, timeout=5.0):
+    def end(self, process, timeout=20.0):
         """SIGTERM, then SIGKILL; the exit status."""
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

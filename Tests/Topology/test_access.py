@@ -208,7 +208,7 @@ def test_reloading_under_load_drops_no_connection_and_no_request(secured):
         while not done.is_set():
             assert ask(connection, "/v1/version", secured.token) == 200
             count += 1
-            time.sleep(0.02)  # SourceLimits.requestsPerSecond is for all of them together
+            time.sleep(0.05)  # SourceLimits.requestsPerSecond is for all of them together
         return count
 
     serials = set()
@@ -217,8 +217,10 @@ def test_reloading_under_load_drops_no_connection_and_no_request(secured):
         for n in range(6):
             papers.run("pki", "renew", papers.path / "server.crt", "--directory", papers.pki)
             papers.token(f"other{n}", "read")
+            reloads = secured.agent.log().count("reloaded what=certificates")
             secured.agent.process.send_signal(signal.SIGHUP)
-            time.sleep(0.5)
+            wait_for(lambda: secured.agent.log().count("reloaded what=certificates") > reloads,  # noqa: B023
+                     20, what="the newest certificate is read")
             with secured.connect() as fresh:
                 serials.add(fresh.getpeercert()["serialNumber"])
         done.set()

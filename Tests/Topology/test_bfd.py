@@ -17,6 +17,8 @@ from traffic import Sniffer, carrying, ping
 
 BFD_MAC = "00:23:20:00:00:01"
 QUICK = {"enable": True, "min_tx": 200, "min_rx": 200}
+# Where the time to detection is not the subject: a machine that stands still for 600 ms ends no session.
+STEADY = {**QUICK, "mult": 10}
 TUNNEL = "bridges/br0/tunnels/{}"
 families = pytest.mark.parametrize("family", (4, 6), ids=("over-ipv4", "over-ipv6"))
 
@@ -86,14 +88,14 @@ class Two:
 
 @families
 def test_two_agents_keep_a_session_and_every_frame_of_it_is_accounted_for(lab, family):
-    two = Two(lab, family=family).wait_up()
+    two = Two(lab, STEADY, family=family).wait_up()
     sniffers = [Sniffer(guest, "eth0") for guest in two.guests]
     time.sleep(3)
     for agent, name in two.ends:
         found = session(agent, name)
         # A packet that a busy machine sends late by a third of its interval passes for a lost one.
         assert found["loss"] < 0.2 and found["flap_count"] == 1 and found["refused"] == {}, found
-        assert found["detection_time_ms"] == 600, found
+        assert found["detection_time_ms"] == 2000, found
         counters = agent.counters(TUNNEL.format(name))
         assert counters["punted"] == counters["rx_packets"] - counters["rx_forwarded"] - counters["rx_dropped"]
         assert 10 < counters["punted"] <= found["rx_packets"] + 2 and counters["originated"] > 10, counters
@@ -121,10 +123,13 @@ def test_the_round_trip_is_about_what_ping_says(lab):
 def test_a_cut_is_noticed_within_the_detection_time_and_mended_by_itself(lab):
     two = Two(lab).wait_up()
     _, since = events(two.left)
+    before = time.monotonic()
     two.cut()
+    cut = time.monotonic()
     took = wait_down(two.left, "vx2", 3)
-    # 600 ms of silence, less what had passed since the last packet; the rest is this test's.
-    assert 0.35 < took < 1.2, took
+    # 600 ms of silence, less what had passed since the last packet; the rest is this test's. The cut itself may take a
+    # while, and may be at its beginning or its end.
+    assert 0.35 < took + cut - before and took < 1.2, (took, cut - before)
     wait_down(two.right, "vx1", 3)
     found = session(two.left)
     assert found["diagnostic"] == "Control Detection Time Expired" and not found["forwarding"], found
@@ -136,6 +141,8 @@ def test_a_cut_is_noticed_within_the_detection_time_and_mended_by_itself(lab):
     assert two.left.request("GET", "/readyz").status == 200
     time.sleep(1.5)
     assert session(two.left)["loss"] > 0.1
+    for agent, name in two.ends:
+        agent.tunnel(int(name[-1]), bfd=STEADY)
     two.mend()
     two.wait_up()
     told, _ = events(two.left, since)
@@ -169,23 +176,23 @@ def test_a_killed_agent_is_missed_and_one_that_stops_says_so(lab):
 
 
 def test_what_is_turned_off_is_told_to_the_other_end_and_may_be_turned_on_again(lab):
-    two = Two(lab).wait_up()
+    two = Two(lab, STEADY).wait_up()
     flows = {item["match_text"] for item in two.left.get("/v1/flows")["items"]}
     assert any("punt(bfd)" in item["actions_text"] for item in two.left.get("/v1/flows")["items"]), flows
     two.left.tunnel(2, bfd={"enable": False})
     assert session(two.left) == {} and two.left.get("/v1/liveness")["items"] == []
-    wait_for(lambda: session(two.right, "vx1")["remote_state"] == "admin_down", 2)
+    wait_for(lambda: session(two.right, "vx1")["remote_state"] == "admin_down", 5)
     assert session(two.right, "vx1")["state"] == "down"
-    two.left.tunnel(2, bfd=QUICK)
+    two.left.tunnel(2, bfd=STEADY)
     two.wait_up()
     # Slower, by a poll sequence and without a flap.
     before = session(two.right, "vx1")["flap_count"]
-    two.left.tunnel(2, bfd={"enable": True, "min_tx": 400, "min_rx": 200, "mult": 5})
-    wait_for(lambda: session(two.right, "vx1")["detection_time_ms"] == 2000, 3)
+    two.left.tunnel(2, bfd={"enable": True, "min_tx": 400, "min_rx": 200, "mult": 10})
+    wait_for(lambda: session(two.right, "vx1")["detection_time_ms"] == 4000, 10)
     assert session(two.right, "vx1")["flap_count"] == before
     two.left.assert_conserved()
     two.left.delete("/v1/bridges/br0/tunnels/vx2")
-    wait_for(lambda: session(two.right, "vx1")["state"] == "down", 1)
+    wait_for(lambda: session(two.right, "vx1")["state"] == "down", 3)
     assert session(two.right, "vx1")["remote_state"] == "admin_down"
 
 
@@ -218,12 +225,12 @@ def test_bad_packets_change_nothing_and_are_counted_by_what_is_wrong(lab):
 
 
 def test_a_guest_cannot_pass_for_its_host(lab):
-    two = Two(lab).wait_up()
+    two = Two(lab, STEADY).wait_up()
     hand = two.guests[0].socket(17, 3, 0)
     hand.bind(("eth0", 0))
     for _ in range(20):
         hand.send(framed(control(0, diagnostic=7)))
-    wait_for(lambda: two.left.drops("bridges/br0/ports/tap0").get("control_forged") == 20, 2)
+    wait_for(lambda: two.left.drops("bridges/br0/ports/tap0").get("control_forged") == 20, 5)
     time.sleep(0.3)
     assert session(two.right, "vx1")["flap_count"] == 1 and is_up(two.right, "vx1")
     two.left.assert_conserved()
@@ -256,7 +263,7 @@ def test_two_hundred_sessions_on_one_pair_of_hosts(lab):
 
 def test_a_controller_says_which_host_reaches_which_and_waits_for_nobody(lab):
     fleet = Provisioned(lab, 3)
-    fleet.network("blue", bfd={**QUICK, "mult": 4})
+    fleet.network("blue", bfd=STEADY)
     for name, agent in fleet.agents.items():
         fleet.attach("blue", f"g{name}", name, lab.guest(agent.host.index))
     fleet.converge()
@@ -272,7 +279,7 @@ def test_a_controller_says_which_host_reaches_which_and_waits_for_nobody(lab):
 
     # Cut off from the others, and its agent hangs besides.
     lab.wire.ip("link set p3 nomaster")
-    wait_for(lambda: pairs()["a", "c"]["state"] == "down", 5)
+    wait_for(lambda: pairs()["a", "c"]["state"] == "down", 10)
     os.kill(fleet.agents["c"].process.pid, signal.SIGSTOP)
     try:
         start = time.monotonic()
@@ -291,7 +298,7 @@ def test_a_controller_says_which_host_reaches_which_and_waits_for_nobody(lab):
     # A change of the network changes the tunnels, and no session flaps for it.
     flaps = session(fleet.agents["a"], "b", "blue")["flap_count"]
     fleet.controller.patch("/v1/networks/blue", {"bfd": {"min_tx": 400}})
-    wait_for(lambda: session(fleet.agents["a"], "b", "blue")["detection_time_ms"] == 1600, 5)
+    wait_for(lambda: session(fleet.agents["a"], "b", "blue")["detection_time_ms"] == 4000, 10)
     assert session(fleet.agents["a"], "b", "blue")["flap_count"] == flaps
     fleet.controller.patch("/v1/networks/blue", {"bfd": None})
     wait_for(lambda: session(fleet.agents["a"], "b", "blue") == {}, 5)
@@ -318,8 +325,8 @@ def test_open_vswitch_and_an_agent_watch_each_other_with_the_defaults_of_both(la
     assert there["forwarding"] == "true" and there["remote_state"] == "up", there
     wait_for(lambda: session(agent).get("rtt_us"), 5, what="Open vSwitch answers a poll")
     assert session(agent)["rtt_us"]["min"] < 1_000_000
-    time.sleep(3)
-    # Of seven packets one may be late, or the last before both had agreed on an interval.
+    time.sleep(10)
+    # Of fourteen packets two may be late, or the last before both had agreed on an interval.
     assert session(agent)["refused"] == {} and session(agent)["loss"] < 0.2, session(agent)
     agent.assert_conserved()
 

@@ -7,6 +7,7 @@ import pytest
 
 from bench import PEER_MAC
 from frames import BROADCAST, ETHERTYPE_IPV4, UDP, ethernet, ipv4, probe, udp
+from lab import wait_for
 
 COUNT = 20_000
 
@@ -20,14 +21,23 @@ def test_a_burst_from_the_tunnel_is_delivered_or_counted(bench):
     queue = int(bench.guest.run("cat", "/sys/class/net/eth0/statistics/rx_packets").stdout)
     for _ in range(COUNT // 500):
         bench.deliver_frames(*[frame] * 500)
-    agent.at_rest(timeout=10)
-    after, now = agent.listeners()[listener], agent.at_rest()["bridges/br0/ports/tap0"]
-    taken = after["counters"]["rx_packets"] - before["counters"]["rx_packets"]
-    assert taken + after["socket_drops"] - before["socket_drops"] == COUNT
+
+    def met():
+        """How many were taken, and how many dropped by the socket."""
+        after = agent.listeners()[listener]
+        return (after["counters"]["rx_packets"] - before["counters"]["rx_packets"],
+                after["socket_drops"] - before["socket_drops"])
+
+    def arrived():
+        return int(bench.guest.run("cat", "/sys/class/net/eth0/statistics/rx_packets").stdout) - queue
+
+    wait_for(lambda: sum(met()) >= COUNT, 20, what="all have been taken or dropped")
+    now, (taken, lost) = agent.at_rest(timeout=10)["bridges/br0/ports/tap0"], met()
+    assert taken + lost == COUNT
     sent = now["tx_packets"] - drops["tx_packets"]
     assert sent + now["tx_dropped"] - drops["tx_dropped"] >= taken
-    arrived = int(bench.guest.run("cat", "/sys/class/net/eth0/statistics/rx_packets").stdout) - queue
-    assert arrived == sent
+    wait_for(lambda: arrived() >= sent, what="all that was sent is there")
+    assert arrived() == sent
     assert taken > COUNT // 10, f"only {taken} of {COUNT} were taken"
     bench.sniffer.frames(quiet=0.01)
     agent.assert_conserved()

@@ -144,10 +144,9 @@ def test_what_was_acknowledged_is_there_after_a_crash_under_load(fleet):
 
     writer = threading.Thread(target=write)
     writer.start()
-    time.sleep(2)
+    wait_for(lambda: len(acknowledged) > 50, 30, what="it is under load")
     old.process.kill()
     writer.join(30)
-    assert len(acknowledged) > 50
     fleet.follow(old)
     found = [item["name"] for item in fleet.leader.get("/v1/networks?limit=1000")["items"]]
     assert len(found) == len(set(found))

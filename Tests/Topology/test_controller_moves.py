@@ -11,7 +11,7 @@ import time
 from frames import Outer, is_vxlan, mac_bytes
 from lab import overlay, underlay, wait_for
 from provisioned import Provisioned
-from traffic import Sniffer, ping, wait_reachable
+from traffic import SO_RCVBUFFORCE, Pace, Sniffer, ping, wait_reachable
 
 PORT, PER_SECOND, SECONDS, MOVES = 7000, 1000, 4, 4
 # What may be on its way when a place goes: 20 ms of it.
@@ -26,11 +26,13 @@ class Stream:
         self.sent, self.seen = 0, {place.short: [] for place in places}
         sinks = [place.socket(socket.AF_INET, socket.SOCK_DGRAM) for place in places]
         origin = sender.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for sink in sinks:  # before anything is sent, and with room for what a pause of this process leaves in them
+            sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+            sink.bind(("", PORT))
+            sink.settimeout(0.2)
         self.done = threading.Event()
 
         def receive(sink, seen):
-            sink.bind(("", PORT))
-            sink.settimeout(0.2)
             while not self.done.is_set():
                 try:
                     seen.append(struct.unpack("!I", sink.recv(64))[0])
@@ -38,9 +40,9 @@ class Stream:
                     continue
 
         def send():
-            start = time.monotonic()
+            pace = Pace(PER_SECOND)
             for number in range(PER_SECOND * SECONDS):
-                time.sleep(max(0.0, start + number / PER_SECOND - time.monotonic()))
+                pace.wait()
                 origin.sendto(struct.pack("!I", number), (address, PORT))
                 self.sent = number + 1
 
@@ -52,7 +54,8 @@ class Stream:
 
     def finish(self):
         """The numbers that arrived nowhere, and those that arrived twice."""
-        self._sender.join(SECONDS + 10)
+        self._sender.join(SECONDS + 60)
+        assert not self._sender.is_alive()
         time.sleep(0.3)
         self.done.set()
         for thread in self._receivers:
@@ -84,7 +87,8 @@ def test_a_guest_moves_under_traffic_and_loses_no_more_than_what_was_on_its_way(
         taken.append(time.monotonic() - start)
         other = "ab"[1 - move % 2]
         assert places[other].links() == [] and places[place].links() == ["eth0"]
-        assert fleet.hosts[other].links() == ["eth0"], "nothing of it stays on the old host"
+        wait_for(lambda: fleet.hosts[other].links() == ["eth0"],  # noqa: B023
+                 what="nothing of it stays on the old host")
         assert fleet.agents[other].get("/v1/bridges")["items"] == []
     lost, twice = stream.finish()
     record_property("number", f"{MOVES} moves under {PER_SECOND} datagrams a second: {len(lost)} lost, "

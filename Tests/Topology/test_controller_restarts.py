@@ -208,4 +208,4 @@ def test_an_agent_that_is_two_hosts_is_pushed_to_as_the_first_and_the_second_say
     controller.batch(("/v1/networks/blue/attachments/w1", None), ("/v1/hosts/a", None))
     assert controller.request("POST", "/v1/hosts/b/push", {"allow_mass_delete": True}).status == 202
     controller.converge()
-    assert fleet.hosts["a"].links() == ["blue", "eth0", "w2"]
+    wait_for(lambda: fleet.hosts["a"].links() == ["blue", "eth0", "w2"], what="the underlay's interface is gone")

@@ -28,23 +28,30 @@ def flows(agent, **match):
     return {f["match"]["in_port"]: f for f in found if match.items() <= f["match"].items()}
 
 
+def arrived(agent, packets, port, **match):
+    """Waits for that many: ping ends with the last answer it waits for, and may have sent one more."""
+    wait_for(lambda: flows(agent, **match)[port]["packets"] >= packets, what=f"{packets} packets of {match}")
+
+
 def test_a_ping_leaves_flows_each_way_with_its_packets(two):
     one, other = two
     mine, theirs = (s.guest.mac("eth0") for s in two)
-    ping(one.guest, overlay(2, 4), count=10).assert_perfect()
+    sent = ping(one.guest, overlay(2, 4), count=10).assert_perfect().sent
     for station, near, far in ((one, mine, theirs), (other, theirs, mine)):
         tunnel = f"vx{3 - station.index}"
         out = {"eth_src": near, "eth_dst": far, "eth_type": "0x0800", "ip_frag": "no"}
         back = {**out, "eth_src": far, "eth_dst": near}
-        sent = flows(station.agent, **out)["tap0"]
+        arrived(station.agent, sent, "tap0", **out)
+        arrived(station.agent, sent, tunnel, **back)
+        there = flows(station.agent, **out)["tap0"]
         heard = flows(station.agent, **back)[tunnel]
-        for flow in (sent, heard):
+        for flow in (there, heard):
             # 56 bytes, ICMP, IPv4 and Ethernet.
-            assert (flow["packets"], flow["bytes"]) == (10, 10 * 98), flow
+            assert (flow["packets"], flow["bytes"]) == (sent, sent * 98), flow
             assert flow["bridge"] == "br0" and 0 <= flow["used_seconds"] < 5
         where = f"{tunnel} vni=100 remote_ip={underlay(3 - station.index, 4)}"
-        assert sent["actions"] == [f"output({where})"]
-        assert sent["match_text"] == f"in_port(tap0),eth(src={near},dst={far}),eth_type(0x0800),ipv4(frag=no)"
+        assert there["actions"] == [f"output({where})"]
+        assert there["match_text"] == f"in_port(tap0),eth(src={near},dst={far}),eth_type(0x0800),ipv4(frag=no)"
         assert heard["actions"] == ["output(tap0)"] and heard["actions_text"] == "output(tap0)"
     # The first frame of all asked for the neighbour: flooded on one side, answered on the other.
     asked = flows(one.agent, eth_type="0x0806", eth_dst="ff:ff:ff:ff:ff:ff")["tap0"]
@@ -98,8 +105,9 @@ def test_a_guest_that_moves_is_followed_and_a_flush_is_survived(two):
     ping(one.guest, overlay(2, 4), count=3).assert_perfect()
     one.agent.delete("/v1/flows")
     assert "tap0" not in flows(one.agent, **out)
-    ping(one.guest, overlay(2, 4), count=3).assert_perfect()
-    assert flows(one.agent, **out)["tap0"]["packets"] == 3
+    sent = ping(one.guest, overlay(2, 4), count=3).assert_perfect().sent
+    arrived(one.agent, sent, "tap0", **out)
+    assert flows(one.agent, **out)["tap0"]["packets"] == sent
 
 
 def test_the_command_line_lists_and_forgets_them(two):

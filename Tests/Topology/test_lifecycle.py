@@ -142,6 +142,6 @@ def test_ten_thousand_create_and_delete_cycles_leave_no_more_than_one(lab, agent
     grown = agent.resident_kib() - resident
     record_property("number", f"10,000 cycles: {took:.0f} s; resident memory {resident} KiB, {grown:+} KiB")
     assert grown < 16 << 10, f"{grown} KiB more after 10,000 cycles"
-    assert took < 400
+    assert took < 1500
     wait_for(lambda: guest.links() == [] and agent.host.links() == ["br0", "eth0"], what="no interface is left")
     agent.assert_alive()

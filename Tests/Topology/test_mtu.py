@@ -79,10 +79,11 @@ def test_an_explicit_mtu_wins_and_what_does_not_fit_is_answered_with_icmp(lab, f
     agent, guest, _ = said_so(lab, family)
     assert guest.attribute("eth0", "mtu") == "1500"
     fits = WIRE_MTU - OVERHEAD[family]
-    told = ping(guest, overlay(2, 4), size=1472, df=True, count=1)
+    # Long enough for an answer to come before a second one is sent, which would be told too.
+    told = ping(guest, overlay(2, 4), size=1472, df=True, count=1, interval=1)
     assert told.received == 0
     assert f"From {overlay(2, 4)}" in told.text and f"(mtu = {fits})" in told.text, told.text
-    told = ping(guest, overlay(2, 6), size=1452, df=True, count=1)
+    told = ping(guest, overlay(2, 6), size=1452, df=True, count=1, interval=1)
     assert told.received == 0
     assert f"From {overlay(2, 6)}" in told.text and f"mtu={fits}" in told.text.replace("mtu: ", "mtu="), told.text
     members = agent.assert_conserved()

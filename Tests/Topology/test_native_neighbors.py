@@ -41,7 +41,7 @@ class Near(Bench):
 
     def carries(self, text):
         self.say_text(text)
-        return bool(self.on_the_wire(text, timeout=0.3))
+        return bool(self.on_the_wire(text, at_least=1, timeout=1.0))
 
 
 @families
@@ -71,7 +71,7 @@ def test_a_written_neighbour_wins_and_a_wrong_one_is_believed_until_it_is_delete
     time.sleep(0.2)
     assert (near.entry["mac"], near.entry["state"]) == (OTHER_MAC, "permanent")
     near.say_text(b"to nobody")
-    assert all(outer.frame[:6].hex(":") == OTHER_MAC for outer in near.on_the_wire(b"to nobody", timeout=0.5))
+    assert all(outer.frame[:6].hex(":") == OTHER_MAC for outer in near.on_the_wire(b"to nobody", at_least=1))
     near.agent.delete(near.path)
     near.wait_state("reachable")
     assert near.entry["mac"] == right

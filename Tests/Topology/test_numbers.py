@@ -3,12 +3,11 @@ start takes. They are printed at the end of the run, under "numbers". The floor 
 
 import json
 import re
-import time
 
 import pytest
 
 from conftest import STATIONS
-from lab import overlay
+from lab import overlay, wait_for
 from traffic import ping, wait_reachable
 
 SECONDS = 2
@@ -28,9 +27,9 @@ def test_tcp_throughput_and_ping_latency(lab, measured, record_property, kind, f
     pings.assert_perfect()
     average = float(re.search(r"= [\d.]+/([\d.]+)/", pings.text)[1]) * 1000
     server = two.guest.spawn("iperf3", "-s", "-1", log="iperf3.log")
-    time.sleep(0.2)
+    wait_for(lambda: ":5201" in two.guest.run("ss", "-Htln").stdout, what="iperf3 listens")
     said = json.loads(one.guest.run("iperf3", "-J", "-t", SECONDS, "-c", overlay(2, 4)).stdout)
-    server.wait(5)
+    server.wait(20)
     gigabits = said["end"]["sum_received"]["bits_per_second"] / 1e9
     measured[kind, family] = gigabits
     record_property("number", f"{kind} to {kind} over IPv{family}: TCP {gigabits:.2f} Gbit/s, ping {average:.0f} µs")

@@ -60,6 +60,10 @@ def flood(station, other, inner, size, count):
 @pytest.mark.parametrize("size", (1, 18, 600))
 def test_a_flood_of_small_frames_both_ways_is_counted_to_the_last_frame(two, inner, size):
     """What one agent's tunnel sent, the other's listener took, or its socket dropped."""
+    for station in two:  # a queue that an agent may leave alone for a while, not for 12 ms only
+        station.guest.ip("link set eth0 txqueuelen 5000")
+    for one, other in (two, two[::-1]):  # what waits for its neighbour's address waits in a shorter queue
+        wait_reachable(one.guest, overlay(other.index, inner))
     before = sent_and_taken(two)
     for station in two:
         station.guest.nft("table inet quiet { chain in { type filter hook input priority 0; udp dport 9 drop; } ; }")

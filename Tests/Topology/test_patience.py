@@ -14,6 +14,13 @@ SECONDS = 3
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def stolen_seconds():
+    """What the first core was taken away for, by whoever runs this machine: it is nobody's here."""
+    with open("/proc/stat") as file:
+        (line,) = (line for line in file if line.startswith("cpu0 "))
+    return int(line.split()[8]) / TICKS
+
+
 def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
@@ -36,9 +43,9 @@ def test_a_guest_that_computes_keeps_the_core_it_shares_with_workers_that_look_o
     # One request after the other: the pauses that make a worker look on.
     flood = guests[0].spawn("taskset", "-c", "1", "ping", "-q", "-f", "-w", SECONDS + 2, overlay(2, 4), log="flood.log")
     time.sleep(1)
-    before, start = cpu_seconds(burner.pid), time.monotonic()
+    before, stolen, start = cpu_seconds(burner.pid), stolen_seconds(), time.monotonic()
     time.sleep(SECONDS)
-    share = (cpu_seconds(burner.pid) - before) / (time.monotonic() - start)
+    share = (cpu_seconds(burner.pid) - before) / (time.monotonic() - start - (stolen_seconds() - stolen))
     lab.end(burner)
     flood.wait(timeout=10)
     assert share > least, f"what computes got {share:.0%} of its core"

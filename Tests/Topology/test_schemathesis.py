@@ -30,7 +30,7 @@ def fuzz(host, port, directory):
         # Every connection ends with it.
         "--exclude-path", "/v1/restart", "--no-color",
     ]
-    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=240, check=False)
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
 
 

@@ -98,14 +98,26 @@ def rates(screen, name):
 
 
 def test_top_shows_what_moves(stations, host):
-    pings = BackgroundPing(stations[0].guest, overlay(2, 4), interval=0.01, most=400)
+    pings = BackgroundPing(stations[0].guest, overlay(2, 4), interval=0.01)
     with Terminal(host, "top", "--interval", "0.5") as terminal:
         terminal.read_until(rb"(?s)tap0 .*\x1b\[J.*tap0 .*\x1b\[J")
         assert ALTERNATE + HIDE in terminal.seen and b"http://127.0.0.1:8640" in terminal.seen
-        for name in ("tap0", "vx2"):
-            packets_in, bits_in, packets_out, bits_out, drops = rates(terminal.seen, name)
-            assert 30 < int(packets_in) < 200 and 30 < int(packets_out) < 200, terminal.seen[-800:]
-            assert bits_in.endswith("k") and bits_out.endswith("k") and drops == "0"
+
+        def is_right(name):
+            packets_in, bits_in, packets_out, bits_out, drops = rates(
+                terminal.seen[:terminal.seen.rindex(b"\x1b[J")], name)
+            assert drops == "0"
+            return (30 < int(packets_in) < 200 and 30 < int(packets_out) < 200
+                    and bits_in.endswith("k") and bits_out.endswith("k"))
+
+        # A hundred a second, but in half a second that somebody has slept through.
+        deadline = time.monotonic() + 10
+        while not all(is_right(name) for name in ("tap0", "vx2")):
+            assert time.monotonic() < deadline, terminal.seen[-800:]
+            drawn = terminal.seen.count(b"\x1b[J")
+            while terminal.seen.count(b"\x1b[J") == drawn:
+                assert time.monotonic() < deadline, terminal.seen[-800:]
+                terminal.read(0.1)
         terminal.press(b"q")
         assert terminal.finish() == 0
     pings.finish()
@@ -175,7 +187,7 @@ def many(count):
 
 
 def test_who_waits_longer_than_a_second_is_told_so_on_a_terminal_only(stations, host, tmp_path):
-    """The agent is stopped for two seconds and a half, so that every command has to wait."""
+    """The agent is stopped for two seconds at least, so that every command has to wait."""
     agent, document = stations[0].agent, tmp_path / "many.json"
     document.write_text(many(500))
     for arguments in (("show",), ("apply", "-f", document)):
@@ -183,7 +195,7 @@ def test_who_waits_longer_than_a_second_is_told_so_on_a_terminal_only(stations, 
         try:
             piped = host.spawn(BINARY, *arguments, "--json", log="piped.log")
             with Terminal(host, *arguments) as terminal:
-                terminal.read_until(rb"waiting, 2 s", 4)
+                terminal.read_until(rb"waiting, [2-9] s", 10)
                 agent.process.send_signal(signal.SIGCONT)
                 assert terminal.finish(20) == 0
                 assert re.search(rb"\r\x1b\[K", terminal.seen), "what was said is wiped away"

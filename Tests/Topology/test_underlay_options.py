@@ -125,8 +125,11 @@ def test_the_local_address_in_use_is_shown(bench):
 
 def ports_of(bench, frames):
     bench.on_the_wire(quiet=0.02)
-    bench.say(*frames)
-    seen = bench.on_the_wire(b"mark", at_least=len(frames))
+    seen = []
+    for at in range(0, len(frames), 100):  # the guest's queue takes 500, whatever the agent does meanwhile
+        some = frames[at:at + 100]
+        bench.say(*some)
+        seen += bench.on_the_wire(b"mark", at_least=len(some))
     assert len(seen) == len(frames)
     by_frame = {}
     for outer in seen:

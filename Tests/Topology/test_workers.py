@@ -14,7 +14,7 @@ import pytest
 from agent import Agent, AgentStation
 from frames import BROADCAST, probe
 from lab import overlay, underlay, wait_for
-from traffic import BackgroundPing, Sender, Sniffer, carrying, ping, tcp_bulk, wait_reachable
+from traffic import BackgroundPing, Pace, Sender, Sniffer, carrying, ping, tcp_bulk, wait_reachable
 
 MANY = pytest.mark.parametrize("workers", (2, 4))
 
@@ -94,9 +94,9 @@ def numbered(sender, receiver, flows, count, per_second):
     came = [[] for _ in range(flows)]
 
     def send():
-        start = time.monotonic()
+        pace = Pace(per_second)
         for number in range(count):
-            time.sleep(max(0.0, start + number / per_second - time.monotonic()))
+            pace.wait()
             for source in sources:
                 source.send(struct.pack("!I", number))
 

@@ -14,18 +14,20 @@ import time
 from lab import wait_for
 
 _SOL_PACKET, _PACKET_AUXDATA, _PACKET_OUTGOING = 263, 8, 4
-_SO_RCVBUFFORCE = 33
+SO_RCVBUFFORCE = 33
 _VLAN_VALID, _TPID_VALID = 1 << 4, 1 << 6
 _INET = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class Ping:
-    """What ping said. `count` probes should have been answered, or, for one that was interrupted, all but the last."""
+    """What ping said. The first `count` probes should have been answered, or, where that is not said, all but the last.
+    `sent` is how many there were: one more for each that was not answered before the next was due."""
 
     def __init__(self, text, count=None):
         self.text = text
         sent = re.search(r"(\d+) packets transmitted", text)
-        self.count = count if count is not None else int(sent[1]) - 1 if sent else 0
+        self.sent = int(sent[1]) if sent else 0
+        self.count = count if count is not None else max(0, self.sent - 1)
         self.sequences = [int(m) for m in re.findall(r"bytes from .*icmp_seq=(\d+)", text)]
         self.received = len(set(self.sequences))
         self.missing = sorted(set(range(1, self.count + 1)) - set(self.sequences))
@@ -33,6 +35,7 @@ class Ping:
     def assert_perfect(self):
         assert self.count and not self.missing, f"lost {self.missing}\n{self.text[-1500:]}"
         self.assert_no_duplicates()
+        return self
 
     def assert_no_duplicates(self):
         assert len(self.sequences) == self.received and "DUP!" not in self.text, self.text[-1500:]
@@ -65,16 +68,24 @@ def wait_reachable(space, address, timeout=10.0):
 class BackgroundPing:
     """A ping that runs while something else happens: `finish` stops it and tells."""
 
-    def __init__(self, space, address, *, interval=0.02, most=2000):
+    def __init__(self, space, address, *, interval=0.02, most=20_000):
         self.log = f"ping-{space.short}-{time.monotonic_ns()}.log"
         self.interval = interval
         self.process = space.spawn("ping", "-n", "-i", interval, "-c", most, "-W", 1, address, log=self.log)
 
     def finish(self):
-        time.sleep(0.1)
+        """Ends it a second from now. Answers may be on their way then, and ping does not wait for them: what it has
+        sent in the last half second is judged up to the last that was answered."""
+        time.sleep(0.5)
+        half = time.monotonic()
+        time.sleep(0.5)
+        if self.process.poll() is not None:
+            return Ping(self.process.log.read_text())
+        late = int((time.monotonic() - half) / self.interval) + 1
         self.process.send_signal(2)  # SIGINT: ping prints its summary
-        self.process.wait(5)
-        return Ping(self.process.log.read_text())
+        self.process.wait(20)
+        result = Ping(self.process.log.read_text())
+        return Ping(result.text, max(result.sent - late, 0, *result.sequences))
 
 
 def content(seed, count):
@@ -149,7 +160,7 @@ def udp_bulk(sender, receiver, source, destination, *, family=4, count=600, most
     payloads = [struct.pack("!I", n) + content(n, sizes.randrange(0, most - 3)) for n in range(count)]
     sink = _bound(receiver, family, socket.SOCK_DGRAM, destination)
     source_socket = _bound(sender, family, socket.SOCK_DGRAM, source)
-    sink.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
+    sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     sink.settimeout(2)
     target = (destination, sink.getsockname()[1])
     seen = []
@@ -173,21 +184,48 @@ def udp_bulk(sender, receiver, source, destination, *, family=4, count=600, most
     source_socket.close()
 
 
+class Pace:
+    """Moments at a steady rate, one a `wait`. After a pause of this process it goes on from there: what was missed,
+    all at once, would be more than queues hold, and no steady rate."""
+
+    def __init__(self, per_second):
+        self.interval, self.next = 1 / per_second, time.monotonic()
+
+    def wait(self):
+        now = time.monotonic()
+        if now - self.next > 0.05:
+            self.next = now
+        time.sleep(max(0.0, self.next - now))
+        self.next += self.interval
+
+
+def bucket(sent_at, *, rate, depth):
+    """How many of what was sent at these times a token bucket lets pass that is full at the first, of `rate` a second
+    and so deep."""
+    passed, tokens, last = 0, depth, sent_at[0]
+    for now in sent_at:
+        tokens, last = min(depth, tokens + (now - last) * rate), now
+        if tokens >= 1:
+            passed, tokens = passed + 1, tokens - 1
+    return passed
+
+
 class NumberedStream:
     """Datagrams at a steady rate from one guest to another, in the background; `lost` waits for the end."""
 
     def __init__(self, sender, receiver, source, destination, *, family=4, count=5000, per_second=1000):
         self.count = count
         sink = _bound(receiver, family, socket.SOCK_DGRAM, destination)
-        sink.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
+        sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         sink.settimeout(0.5)
         ended = threading.Event()
         origin, target = _bound(sender, family, socket.SOCK_DGRAM, source), (destination, sink.getsockname()[1])
 
         def send():
-            start = time.monotonic()
+            pace = Pace(per_second)
             for number in range(count):
-                time.sleep(max(0.0, start + number / per_second - time.monotonic()))
+                pace.wait()
+                self.sent_at.append(time.monotonic())
                 origin.sendto(struct.pack("!I", number), target)
             ended.set()
 
@@ -202,7 +240,7 @@ class NumberedStream:
                         break
             return seen
 
-        self._arrivals = []
+        self._arrivals, self.sent_at = [], []
         self._received, self._sent = _in_thread(receive), _in_thread(send)
 
     def lost(self):
@@ -224,14 +262,15 @@ class Sniffer:
     def __init__(self, space, ifname, *, ethertype=3, outgoing=False):
         self.outgoing = outgoing
         self.socket = space.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 32 << 20)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
         self.socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
         self.socket.bind((ifname, ethertype))
 
-    def frames(self, *, quiet=0.12, at_least=0, timeout=3.0, where=lambda frame: True):
+    def frames(self, *, quiet=0.12, at_least=0, timeout=10.0, where=lambda frame: True):
         """The frames that satisfy `where`: until the link has been quiet for `quiet` seconds and there are `at_least`
-        so many, and for `timeout` seconds at most. With `quiet=0`, what is there already, or the first `at_least`."""
-        found, deadline, last = [], time.monotonic() + timeout, time.monotonic()
+        so many, and for `timeout` seconds at most. With `quiet=0`, what is there already, or the first `at_least`.
+        No read counts for more than 10 ms of quiet: in a longer one the machine stood still, and with it the link."""
+        found, deadline, silent = [], time.monotonic() + timeout, 0.0
         while (now := time.monotonic()) < deadline:
             enough = len(found) >= at_least
             if enough and at_least and not quiet:
@@ -240,12 +279,14 @@ class Sniffer:
             try:
                 raw, ancillary, _, address = self.socket.recvmsg(1 << 17, 64)
             except (TimeoutError, BlockingIOError):
-                if enough and now - last >= quiet:
+                silent += min(time.monotonic() - now, 0.01)
+                if enough and silent >= quiet:
                     break
                 continue
+            silent += min(time.monotonic() - now, 0.01)
             if (address[2] == _PACKET_OUTGOING) == self.outgoing and where(frame := _with_tag(raw, ancillary)):
                 found.append(frame)
-                last = now
+                silent = 0.0
         return found
 
 

@@ -15,10 +15,12 @@ def ips(index):
     return [overlay(index, 4), overlay(index, 6)]
 
 
-def groups_on_the_wire(sniffer, **options):
-    """Inner frames to groups, broadcasts among them, that were encapsulated."""
-    frames = sniffer.frames(where=lambda frame: is_vxlan(frame, 4789), **options)
-    return [inner for inner in (Outer(frame).inner for frame in frames) if inner[0] & 1]
+def groups_on_the_wire(sniffer, which=lambda inner: True, **options):
+    """Inner frames to groups, broadcasts among them, that were encapsulated; those of which `which` is true."""
+    def is_one(frame):
+        return is_vxlan(frame, 4789) and (inner := Outer(frame).inner)[0] & 1 and which(inner)
+
+    return [Outer(frame).inner for frame in sniffer.frames(where=is_one, **options)]
 
 
 def solicitation(source_mac, source, target):
