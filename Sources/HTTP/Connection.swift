@@ -47,8 +47,8 @@ final class Connection: @unchecked Sendable {
 
     let handle: OpaquePointer
     let remote: String
-    /// Without the port; nil for a Unix socket.
-    let address: Substring?
+    /// `SocketName.source`; nil for a Unix socket.
+    let source: String?
     let descriptor: Int32
     /// Of TLS; libmicrohttpd's, which frees it between the end of the last request and CLOSED: other threads use it
     /// only while they keep `Shared.stream` from ending.
@@ -84,7 +84,7 @@ final class Connection: @unchecked Sendable {
         self.credentials = credentials
         let remote = SocketName.peer(descriptor)
         self.remote = remote
-        address = remote.lastIndex(of: ":").map { remote[..<$0] }
+        source = SocketName.source(remote)
         process = remote == "unix" ? PeerProcess.of(descriptor) : nil
         shared = Mutex(Shared(clock: ConnectionClock(now: now, limits: limits)))
     }

@@ -40,10 +40,12 @@ struct ConnectionClock {
     func isOverdue(now: Instant) -> Bool { now >= deadline }
 
     /// By when the client is to have done its part, where that may be cut short for the sake of others: it has not sent
-    /// a complete request, or not taken its answer in the time that a head may take.
+    /// a complete request, or not taken its answer or begun the next request in the time that a head may take.
     func clientDeadline(now: Instant) -> Instant? {
         switch phase {
-        case .head, .body, .idle: deadline
+        case .head, .body: deadline
+        // An idle connection may stay longer, but not at the cost of somebody who has just come.
+        case .idle: takenBy
         case .sending: now >= takenBy ? takenBy : nil
         case .handling, .streaming: nil
         }

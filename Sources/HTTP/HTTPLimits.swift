@@ -17,13 +17,13 @@ public struct HTTPLimits: Equatable, Sendable {
     /// Header fields of one request. curl sends 4, a browser about 20.
     public var headerCount: Int
     /// Open connections per endpoint, idle ones included; more wait in the kernel's queue. From `spareCount`
-    /// below it on, endpoints counted together, each that comes displaces the one whose client has the least time
-    /// left to complete its request or to take its answer, for which it has `headerSeconds` then.
+    /// below it on, Unix sockets counted apart, each that comes displaces the one whose client has the least time
+    /// left to complete its request, or to take its answer or begin another, for which it has `headerSeconds` then.
     public var connectionCount: Int
     /// Open connections per client address, so that one client cannot take all. Everything on the host
     /// that comes by loopback is one address. From `addressSpareCount` below it on, each that comes displaces
-    /// another one of its address in the same way; beyond it a connection is closed unanswered. Unix sockets have no
-    /// address and are bounded by `connectionCount` only.
+    /// another one of its address, or its IPv6 network of 64 bits, in the same way; beyond it a connection is
+    /// closed unanswered. Unix sockets have no address and are bounded by `connectionCount` only.
     public var connectionsPerAddress: Int
     /// Memory libmicrohttpd gives one connection; it bounds the request head (431 beyond).
     public var connectionMemoryByteCount: Int

@@ -82,12 +82,12 @@ final class ServerCore: Sendable {
     func accepted(_ connection: Connection) {
         let others = connections.withLock { connections -> [Connection] in
             defer { connections[ObjectIdentifier(connection)] = connection }
-            if connections.count >= limits.connectionCount - limits.spareCount {
-                return Array(connections.values)
-            }
+            // Who comes by a network is in nobody's way at a Unix socket.
+            let peers = connections.values.filter { ($0.source == nil) == (connection.source == nil) }
+            if peers.count >= limits.connectionCount - limits.spareCount { return peers }
             let most = limits.connectionsPerAddress - limits.addressSpareCount
-            guard let address = connection.address, connections.count >= most else { return [] }
-            let neighbors = connections.values.filter { $0.address == address }
+            guard let source = connection.source, peers.count >= most else { return [] }
+            let neighbors = peers.filter { $0.source == source }
             return neighbors.count < most ? [] : neighbors
         }
         let now = Monotonic.now

@@ -8,6 +8,19 @@ enum SocketName {
     /// The peer of a connection; a Unix peer has no name and is `unix`.
     static func peer(_ descriptor: Int32) -> String { text(descriptor, getpeername) ?? "unix" }
 
+    /// Whose connection it is by its peer: an IPv4 address, or of an IPv6 address the 64 bits that are one host's,
+    /// which may change the others at will; nil for a Unix peer.
+    static func source(_ peer: String) -> String? {
+        guard let colon = peer.lastIndex(of: ":") else { return nil }
+        let host = peer[..<colon]
+        guard host.hasPrefix("[") else { return String(host) }
+        var address = in6_addr()
+        guard inet_pton(AF_INET6, String(host.dropFirst().dropLast()), &address) == 1 else { return nil }
+        return withUnsafeBytes(of: address) { bytes in
+            bytes.prefix(8).map { String($0, radix: 16) }.joined(separator: ":")
+        }
+    }
+
     /// Nil when the path is empty or does not fit with its NUL.
     static func unix(_ path: String) -> sockaddr_un? {
         var name = sockaddr_un()

@@ -123,9 +123,16 @@ import Testing
         for (phase, seconds) in [(ConnectionClock.Phase.body, 2), (.handling, 4), (.sending, 5), (.idle, 3)] {
             clock.begin(phase, now: 200 * second, limits: limits)
             #expect(clock.deadline == UInt64(200 + seconds) * second)
-            let early = phase == .handling || phase == .sending ? nil : UInt64(200 + seconds) * second
+            // A second is what a head may take.
+            let (early, late): (UInt64?, UInt64?) =
+                switch phase {
+                case .handling: (nil, nil)
+                case .sending: (nil, 201 * second)
+                case .idle: (201 * second, 201 * second)
+                default: (clock.deadline, clock.deadline)
+                }
             #expect(clock.clientDeadline(now: 201 * second - 1) == early)
-            #expect(clock.clientDeadline(now: 201 * second) == (phase == .sending ? 201 * second : early))
+            #expect(clock.clientDeadline(now: 201 * second) == late)
         }
         clock.sawRequestLine(now: 201 * second, limits: limits)
         #expect(clock.phase == .head)

@@ -184,6 +184,39 @@ import Testing
         await server.stop()
     }
 
+    @Test("who has come just now is not displaced for the sake of those who asked once and stay")
+    func idleStrangers() async throws {
+        let limits = TestServer.limits {
+            $0.connectionCount = 32
+            $0.idleSeconds = 60
+        }
+        let server = try TestServer(limits)
+        let address = server.address
+        try await blocking {
+            let idle = try (0..<30).map { _ in try RawClient(address) }
+            for client in idle {
+                client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                #expect(try client.reply().status == 200)
+            }
+            let client = try RawClient(address)
+            let silent = try RawClient(address)
+            #expect(idle[0].closes(withinSeconds: 5) && idle[1].closes(withinSeconds: 5))
+            #expect(!idle.dropFirst(2).contains { $0.closes(withinSeconds: 0.02) })
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(try client.reply().status == 200)
+            #expect(!silent.closes(withinSeconds: 0.02))
+        }
+        await server.stop()
+    }
+
+    @Test("addresses of one IPv6 network are one source's")
+    func sources() {
+        let one = SocketName.source("[2001:db8:0:1::5]:80")
+        #expect(one != nil && SocketName.source("[2001:db8:0:1:ffff::9]:81") == one)
+        #expect(SocketName.source("[2001:db8:0:2::5]:80") != one && SocketName.source("[::1]:80") != one)
+        #expect(SocketName.source("192.0.2.1:80") == "192.0.2.1" && SocketName.source("unix") == nil)
+    }
+
     @Test("connections beyond the limit wait until one is free")
     func connectionLimit() async throws {
         let server = try TestServer(TestServer.limits { $0.connectionCount = 4 })
