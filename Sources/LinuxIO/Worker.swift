@@ -199,7 +199,7 @@ public final class Worker: Sendable {
             isWanted.store(false, ordering: .relaxed)
             let stopping = isStopping.load(ordering: .acquiring)
             for request in takeMail() { request(&loop) }
-            if stopping { return }
+            if stopping { return loop.finish() }
         }
     }
 

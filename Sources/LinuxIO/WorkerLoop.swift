@@ -212,6 +212,14 @@ struct WorkerLoop: ~Copyable {
         output.flush()
     }
 
+    /// Forwards all that was received, before nobody does any more.
+    mutating func finish() {
+        while !received.indices.isEmpty {
+            output.copyCount = 0
+            forwardReceived()
+        }
+    }
+
     private mutating func forward(_ raw: clx_raw_frame, _ number: UInt32) {
         guard raw.truncated == 0, let data = raw.data else {
             let counters = engine.program.port(Int(number)).counters

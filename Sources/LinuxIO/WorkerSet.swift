@@ -76,10 +76,10 @@ public final class WorkerSet: Sendable {
         }
     }
 
-    /// Runs `body` on the calling thread while no worker breathes.
+    /// Runs `body` on the calling thread while no worker breathes, and what they have received is forwarded.
     public func rest<R>(_ body: () -> R) -> R {
         turn.withLock { _ in
-            let parking = Parking(workers[...])
+            let parking = Parking(workers[...]) { $0.finish() }
             parking.awaitAll()
             defer {
                 parking.release()
@@ -102,9 +102,8 @@ public final class WorkerSet: Sendable {
     ) {
         precondition(programs.count == workers.count, "a program for each worker")
         turn.withLock { _ in
-            let parking = Parking(workers.dropFirst()) { number, loop in
-                loop.adopt(programs[number + 1], senders)
-            }
+            let parking = Parking(
+                workers.dropFirst(), departure: { $1.adopt(programs[$0 + 1], senders) })
             workers[0].adopt(programs[0], senders: senders) {
                 parking.awaitAll()
                 migration()
@@ -128,14 +127,17 @@ private struct Parking: Sendable {
     private let gate = DispatchSemaphore(value: 0)
     private let departed = DispatchSemaphore(value: 0)
 
-    /// Asks each to park; `departure` runs on its thread when it is released, with its number in `workers`.
+    /// Asks each to park; `arrival` runs on its thread before it does, and `departure` when it is released, with its
+    /// number in `workers`.
     init(
         _ workers: ArraySlice<Worker>,
+        arrival: @escaping @Sendable (_ loop: inout WorkerLoop) -> Void = { _ in },
         departure: @escaping @Sendable (_ number: Int, _ loop: inout WorkerLoop) -> Void = { _, _ in }
     ) {
         count = workers.count
         for (number, worker) in workers.enumerated() {
             worker.post { [parked, gate, departed] loop in
+                arrival(&loop)
                 parked.signal()
                 gate.wait()
                 departure(number, &loop)
