@@ -24,8 +24,9 @@ struct ListenSocket {
         }
     }
 
-    /// Goes on with a socket that listens there already. Who may connect to a Unix socket is as the endpoint has it.
-    init(adopting descriptor: Int32, _ endpoint: HTTPEndpoint) throws(HTTPServerError) {
+    /// Goes on with a socket that listens there already. Who may connect to a Unix socket is as the endpoint has it, or
+    /// as before where that cannot be changed, which `onLog` hears.
+    init(adopting descriptor: Int32, _ endpoint: HTTPEndpoint, onLog: (String) -> Void) {
         self.descriptor = descriptor
         guard case .unix(let path, let mode, let group) = endpoint else {
             address = SocketName.own(descriptor) ?? "\(endpoint)"
@@ -35,7 +36,11 @@ struct ListenSocket {
         address = "unix:\(path)"
         var status = stat()
         file = lstat(path, &status) == 0 ? (path, status.st_dev, status.st_ino) : nil
-        try Self.open(path, to: group, mode, endpoint)
+        do throws(HTTPServerError) {
+            try Self.open(path, to: group ?? getegid(), mode, endpoint)
+        } catch {
+            onLog("\(endpoint) is for whom it was: \(error.reason)")
+        }
     }
 
     /// Has a socket that was handed over listen no more. Closing alone does not end what a service manager holds too.
@@ -141,11 +146,10 @@ extension ListenSocket {
         file = (path, status.st_dev, status.st_ino)
     }
 
-    /// Without a group, that of this process.
     private static func open(
         _ path: String, to group: UInt32?, _ mode: UInt16, _ endpoint: HTTPEndpoint
     ) throws(HTTPServerError) {
-        guard chown(path, uid_t.max, group ?? getegid()) == 0 else { throw failure(endpoint, "chown") }
+        if let group, chown(path, uid_t.max, group) != 0 { throw failure(endpoint, "chown") }
         guard chmod(path, mode_t(mode)) == 0 else { throw failure(endpoint, "chmod") }
     }
 

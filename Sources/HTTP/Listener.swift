@@ -15,7 +15,7 @@ final class Listener: @unchecked Sendable {
     /// By `former`, which listens there already, or by a socket of its own.
     init(_ endpoint: HTTPEndpoint, former: Int32?, core: ServerCore) throws(HTTPServerError) {
         if let former {
-            socket = try ListenSocket(adopting: former, endpoint)
+            socket = ListenSocket(adopting: former, endpoint) { core.log.write($0) }
         } else {
             socket = try ListenSocket(endpoint)
         }
