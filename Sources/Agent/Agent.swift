@@ -12,8 +12,6 @@ public import ServiceLifecycle
 internal import Store
 internal import Wire
 
-internal import func Glibc.unlink
-
 /// `viaduct agent`.
 public struct Agent: Service {
     /// Of this build.
@@ -200,6 +198,7 @@ public struct Agent: Service {
     /// is changed.
     public static func check(_ settings: AgentSettings) throws {
         _ = try AccessControl.of(settings)
+        guard Store.exists(settings.state) else { return }
         let store = try Store(path: settings.state)
         defer { try? store.close() }
         _ = try DesiredState(store.load())

@@ -134,7 +134,7 @@ public struct Controller: Service {
     public static func check(_ settings: ControllerSettings) async throws {
         try checkPairs(settings)
         _ = try AccessControl.of(settings)
-        guard case .sqlite = settings.store else { return }
+        guard case .sqlite(let path) = settings.store, Store.exists(path) else { return }
         let store = try open(settings, LeaderInfo(name: "", url: ""))
         do {
             _ = try Fleet(try await store.load(), vniRange: settings.vniRange)

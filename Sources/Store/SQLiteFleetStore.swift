@@ -40,8 +40,17 @@ public final class SQLiteFleetStore: FleetStore {
 
     public var path: String { store.path }
 
-    /// Writes all there is to a file that does not exist yet, as another store.
-    public func copy(to path: String) throws(StoreError) { try store.copy(to: path) }
+    /// Writes all there is to a file that does not exist yet, as another store. Throws while a commit that was refused
+    /// could still come to pass.
+    public func copy(to path: String) throws(StoreError) {
+        let result = queue.sync { () -> Result<Void, StoreError> in
+            Result { () throws(StoreError) in
+                try self.checkSettled()
+                try self.store.copy(to: path)
+            }
+        }
+        try result.get()
+    }
 
     public func load() async throws(StoreError) -> [StoredDocument] {
         try await run { () throws(StoreError) in
@@ -62,10 +71,13 @@ public final class SQLiteFleetStore: FleetStore {
     }
 
     public func settle() async throws(StoreError) {
-        try await run { () throws(StoreError) in
-            guard self.store.settle() else {
-                throw StoreError(.failed, "\(self.store.path): a refused write cannot be taken back yet")
-            }
+        try await run { () throws(StoreError) in try self.checkSettled() }
+    }
+
+    /// On the queue.
+    private func checkSettled() throws(StoreError) {
+        guard store.settle() else {
+            throw StoreError(.failed, "\(store.path): a refused write cannot be taken back yet")
         }
     }
 

@@ -161,6 +161,8 @@ public final class Store: Sendable {
         return isWritten != nil
     }
 
+    public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
     /// Writes all there is to a file that does not exist yet, as another state file.
     public func copy(to path: String) throws(StoreError) {
         try Store.translate(path) {
