@@ -74,9 +74,10 @@ UNIT := $(WITH_TOOLS) python3 Tests/run.py swift test --skip-build --ignore-lock
 unit: export SWIFT_BACKTRACE = threads=crashed,images=none,registers=none,color=no,limit=16,top=0
 unit: packages tools
 	swift build --build-tests
-	$(UNIT) --filter '$(SERIAL)' & beside=$$!; \
+	rm -f .build/failed
+	$(UNIT) --filter '$(SERIAL)' & beside=$$!; trap "kill $$beside; exit 143" INT TERM; \
 	$(UNIT) --skip '$(SERIAL)|$(TIMED)|$(LEASED)|$(RANDOM)|FuzzTests'; \
-	status=$$?; wait $$beside && exit $$status
+	status=$$?; wait $$beside && test $$status = 0 || { cat .build/failed; exit 1; }
 	$(UNIT) --filter '$(RANDOM)|FuzzTests'
 	$(UNIT) --filter '$(TIMED)'
 	$(UNIT) --filter '$(LEASED)'

@@ -2,20 +2,24 @@
 
 usage: run.py {swift test …|pytest …}
 
-Of a long log the end is what is kept. With RECHECK=yes in the environment, as `make check` of Open vSwitch has it, up
-to LIMIT tests that failed are run once more with nothing beside them, and if all of them pass then, so does the
-command; each is noted in the file $RECHECKED. A process that crashed, and more failures than that, are never chance.
+Of a long log the end is what is kept; runs beside each other leave it in .build/failed, too. With RECHECK=yes in the
+environment, as `make check` of Open vSwitch has it, up to LIMIT tests that failed are run once more with nothing
+beside them, and if all of them pass then, so does the command; each is noted in the file $RECHECKED. A process that
+crashed, and more failures than that, are never chance.
 """
 
+import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 LIMIT = 3
+BUILD = Path(__file__).resolve().parents[1] / ".build"
 FAILED = re.compile(r'✘ (Test (?:".*?"|\S+)).*? (recorded an issue.*|failed after .*)')
 
 
@@ -27,6 +31,7 @@ def swift(command: list[str], events: Path) -> int:
         [*command, "--event-stream-output-path", str(events), "--event-stream-version", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
     )
+    signal.signal(signal.SIGTERM, lambda *_: (process.terminate(), sys.exit(143)))
     assert process.stdout
     for line in process.stdout:
         print(line, end="", flush=True)
@@ -35,8 +40,10 @@ def swift(command: list[str], events: Path) -> int:
             first.setdefault(found[1], found[2])
             counts[found[1]] = counts.get(found[1], 0) + found[2].startswith("recorded")
     status = process.wait()
-    for test, said in first.items():
-        print(f"{test} failed, {counts[test]} issues, the first: {said[:400]}")
+    lines = [f"{test} failed, {counts[test]} issues, the first: {said[:400]}\n" for test, said in first.items()]
+    print("".join(lines), end="", flush=True)
+    with open(BUILD / "failed", "a") as file:
+        file.writelines(lines)
     return status
 
 
@@ -73,6 +80,11 @@ def pytest_failures() -> list[str]:
 
 
 def main(command: list[str]) -> int:
+    # Who runs in the background is started without.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    BUILD.mkdir(exist_ok=True)
+    beside = open(BUILD / "running", "w")
+    fcntl.flock(beside, fcntl.LOCK_SH)
     with tempfile.TemporaryDirectory() as folder:
         before, again = Path(folder) / "before", Path(folder) / "again"
         is_swift = command[0] == "swift"
@@ -84,6 +96,8 @@ def main(command: list[str]) -> int:
         if not 0 < len(failed) <= LIMIT:
             return status
         print(f"once more, alone: {', '.join(failed)}", flush=True)
+        fcntl.flock(beside, fcntl.LOCK_UN)
+        fcntl.flock(beside, fcntl.LOCK_EX)
         status = swift(swift_alone(command, failed), again) if is_swift else pytest(["pytest", "-q", *failed])
         if is_swift and not set(failed) <= set(tests_with("testEnded", again)):
             return 1

@@ -49,7 +49,9 @@ STATIONS = {"agent": AgentStation, "kernel": KernelStation, "ovs": OvsStation}
 
 
 def pytest_configure(config):
-    """A terminated run (a CI deadline) still unwinds its fixtures."""
+    """A terminated run (a CI deadline) still unwinds its fixtures, and one in the background has programs that hear
+    SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def unwind(*_):
         raise KeyboardInterrupt("terminated")
