@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 LIMIT = 3
-BUILD = Path(__file__).resolve().parents[1] / ".build"
+BUILD = Path(".build")
 FAILED = re.compile(r'✘ (Test (?:".*?"|\S+)).*? (recorded an issue.*|failed after .*)')
 
 
@@ -82,12 +82,13 @@ def pytest_failures() -> list[str]:
 def main(command: list[str]) -> int:
     # Who runs in the background is started without.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    BUILD.mkdir(exist_ok=True)
-    beside = open(BUILD / "running", "w")
-    fcntl.flock(beside, fcntl.LOCK_SH)
+    is_swift = command[0] == "swift"
+    if is_swift:
+        BUILD.mkdir(exist_ok=True)
+        beside = open(BUILD / "running", "w")
+        fcntl.flock(beside, fcntl.LOCK_SH)
     with tempfile.TemporaryDirectory() as folder:
         before, again = Path(folder) / "before", Path(folder) / "again"
-        is_swift = command[0] == "swift"
         status = swift(command, before) if is_swift else pytest(command)
         # Of 1 both say that tests failed, and nothing else went wrong.
         if status != 1 or os.environ.get("RECHECK") != "yes":
@@ -96,8 +97,9 @@ def main(command: list[str]) -> int:
         if not 0 < len(failed) <= LIMIT:
             return status
         print(f"once more, alone: {', '.join(failed)}", flush=True)
-        fcntl.flock(beside, fcntl.LOCK_UN)
-        fcntl.flock(beside, fcntl.LOCK_EX)
+        if is_swift:
+            fcntl.flock(beside, fcntl.LOCK_UN)
+            fcntl.flock(beside, fcntl.LOCK_EX)
         status = swift(swift_alone(command, failed), again) if is_swift else pytest(["pytest", "-q", *failed])
         if is_swift and not set(failed) <= set(tests_with("testEnded", again)):
             return 1

@@ -48,7 +48,7 @@ def test_next_hops_are_resolved_forgotten_and_told_of(lab):
     assert status["neighbor"] == {"mac": mac, "state": "reachable"}
     wait_for(lambda: entry(host, "10.10.10.77")["state"] == "failed", 10, what="nobody answers")
     peer.ip(f"link set eth0 address {MAC}")
-    peer.run("arping", "-q", "-c", "5", "-A", "-I", "eth0", "10.10.10.2", check=False)
+    peer.run("arping", "-q", "-c", "5", "-A", "-I", "eth0", "10.10.10.2")
     wait_for(lambda: entry(host, "10.10.10.2").get("mac") == MAC, 10, what="its new MAC address")
 
     def told(kind):
